@@ -1,0 +1,83 @@
+//! The wall clock, in one place: certificates are judged by it, tests set it, and an edge box that boots in
+//! 1970 is not taken at its word.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Where the wall-clock time comes from. Cheap to clone; clones share the floor and a set time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// Seconds since 1970 below which the machine's clock is not believed.
+    floor: Arc<AtomicU64>,
+    /// Seconds since 1970 that tests have set; 0 reads the machine's clock.
+    fixed: Option<Arc<AtomicU64>>,
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { floor: Arc::new(AtomicU64::new(0)), fixed: None }
+    }
+
+    /// A clock that stands still at `time` until [`Clock::set`]; for tests.
+    #[must_use]
+    pub fn fixed(time: SystemTime) -> Self {
+        Self { floor: Arc::new(AtomicU64::new(0)), fixed: Some(Arc::new(AtomicU64::new(seconds(time)))) }
+    }
+
+    /// Moves a fixed clock; a system clock is left as it is.
+    pub fn set(&self, time: SystemTime) {
+        if let Some(fixed) = &self.fixed {
+            fixed.store(seconds(time), Ordering::Relaxed);
+        }
+    }
+
+    /// From now on the time is never before `time` (the build's date, a certificate's issue). Never lowered.
+    pub fn not_before(&self, time: SystemTime) {
+        self.floor.fetch_max(seconds(time), Ordering::Relaxed);
+    }
+
+    /// The time, not before the floor.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.machine().max(at(self.floor.load(Ordering::Relaxed)))
+    }
+
+    /// What the machine itself says, however wrong: for messages that name a wrong clock.
+    #[must_use]
+    pub fn machine(&self) -> SystemTime {
+        match &self.fixed {
+            Some(fixed) => at(fixed.load(Ordering::Relaxed)),
+            None => {
+                #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+                SystemTime::now()
+            }
+        }
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_of_1970_is_not_believed() {
+        let clock = Clock::fixed(UNIX_EPOCH);
+        clock.not_before(at(1_000));
+        clock.not_before(at(500));
+        assert_eq!(clock.now(), at(1_000));
+        assert_eq!(clock.machine(), UNIX_EPOCH);
+        clock.set(at(2_000));
+        assert_eq!(clock.now(), at(2_000));
+    }
+}

@@ -1,0 +1,18 @@
+//! What both ends of edge-tunnel must agree on: names, messages, the wire, identities.
+//!
+//! Knows no HTTP, no Kubernetes, no command line.
+
+pub mod backoff;
+pub mod clock;
+pub mod code;
+pub mod codec;
+pub mod id;
+pub mod identity;
+pub mod message;
+pub mod shutdown;
+pub mod splice;
+pub mod stream;
+pub mod sync;
+pub mod telemetry;
+pub mod testing;
+pub mod transport;

@@ -1,0 +1,5 @@
+//! (being written)
+
+/// What a client certificate was issued for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {}

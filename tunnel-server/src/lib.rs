@@ -1,0 +1,18 @@
+//! The edge-tunnel server: takes traffic for `node:port` in the cloud and carries it through the session that the
+//! node's agent dialled.
+//!
+//! The line, as the modules: `ingress → route → sessions → relay`. Control stands apart: `agents → identity → session`.
+
+pub mod admin;
+pub mod agents;
+pub mod app;
+pub mod config;
+pub mod dev;
+pub mod identity;
+pub mod inbound;
+pub mod ingress;
+pub mod refusal;
+pub mod relay;
+pub mod route;
+pub mod session;
+pub mod sessions;
