@@ -18,13 +18,19 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self { floor: Arc::new(AtomicU64::new(0)), fixed: None }
+        Self {
+            floor: Arc::new(AtomicU64::new(0)),
+            fixed: None,
+        }
     }
 
     /// A clock that stands still at `time` until [`Clock::set`]; for tests.
     #[must_use]
     pub fn fixed(time: SystemTime) -> Self {
-        Self { floor: Arc::new(AtomicU64::new(0)), fixed: Some(Arc::new(AtomicU64::new(seconds(time)))) }
+        Self {
+            floor: Arc::new(AtomicU64::new(0)),
+            fixed: Some(Arc::new(AtomicU64::new(seconds(time)))),
+        }
     }
 
     /// Moves a fixed clock; a system clock is left as it is.
@@ -50,8 +56,12 @@ impl Clock {
     pub fn machine(&self) -> SystemTime {
         match &self.fixed {
             Some(fixed) => at(fixed.load(Ordering::Relaxed)),
-            None => {
-                #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+            None =>
+            {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "this is the one place that reads the machine's clock"
+                )]
                 SystemTime::now()
             }
         }
@@ -59,7 +69,8 @@ impl Clock {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 fn at(seconds: u64) -> SystemTime {

@@ -63,7 +63,10 @@ impl Code {
     /// The code of a number; a number of a newer version reads as [`Code::Unsupported`].
     #[must_use]
     pub fn from_number(number: u32) -> Self {
-        Self::ALL.into_iter().find(|code| code.number() == number).unwrap_or(Self::Unsupported)
+        Self::ALL
+            .into_iter()
+            .find(|code| code.number() == number)
+            .unwrap_or(Self::Unsupported)
     }
 
     /// A stable snake-case name, for metrics labels.

@@ -62,10 +62,13 @@ impl FromStr for NodeName {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let label_ok = |label: &str| {
             let bytes = label.as_bytes();
-            let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            let edge =
+                |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
             edge(bytes.first())
                 && edge(bytes.last())
-                && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+                && bytes
+                    .iter()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
         };
         if text.len() <= NODE_NAME_MAX && text.split('.').all(label_ok) {
             Ok(Self(text.into()))
@@ -215,7 +218,10 @@ impl FromStr for Destination {
         if host.contains(':') && !host.starts_with('[') {
             return Err(bad());
         }
-        Ok(Self { host: host.parse()?, port: port.parse()? })
+        Ok(Self {
+            host: host.parse()?,
+            port: port.parse()?,
+        })
     }
 }
 
@@ -340,14 +346,32 @@ mod tests {
             assert_eq!(good.parse::<NodeName>().unwrap().as_str(), good);
         }
         let long = "a".repeat(254);
-        for bad in ["", "-a", "a-", "A", "a_b", "a..b", ".a", "a.", "a b", "ä", "a/b", "a\0", long.as_str()] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a..b",
+            ".a",
+            "a.",
+            "a b",
+            "ä",
+            "a/b",
+            "a\0",
+            long.as_str(),
+        ] {
             assert!(bad.parse::<NodeName>().is_err(), "{bad:?} was taken");
         }
     }
 
     #[test]
     fn an_error_shows_at_most_an_excerpt() {
-        let error = "X".repeat(100_000).parse::<NodeName>().unwrap_err().to_string();
+        let error = "X"
+            .repeat(100_000)
+            .parse::<NodeName>()
+            .unwrap_err()
+            .to_string();
         assert!(error.len() < 400, "{}", error.len());
     }
 
@@ -366,7 +390,18 @@ mod tests {
         assert_eq!(of("192.0.2.1:1").unwrap(), "192.0.2.1:1");
         assert_eq!(of("[2001:DB8::1]:443").unwrap(), "[2001:db8::1]:443");
         assert_eq!(of("[::ffff:192.0.2.1]:80").unwrap(), "192.0.2.1:80");
-        for bad in ["", "edge-1", "edge-1:", ":80", "edge-1:0", "::1:80", "[::1]", "[edge-1]:80", "a:b:80", "[::1]:x"] {
+        for bad in [
+            "",
+            "edge-1",
+            "edge-1:",
+            ":80",
+            "edge-1:0",
+            "::1:80",
+            "[::1]",
+            "[edge-1]:80",
+            "a:b:80",
+            "[::1]:x",
+        ] {
             assert!(of(bad).is_err(), "{bad:?} was taken");
         }
     }

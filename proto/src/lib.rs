@@ -3,12 +3,14 @@
 //! Knows no HTTP, no Kubernetes, no command line.
 
 pub mod backoff;
+pub mod budget;
 pub mod clock;
 pub mod code;
 pub mod codec;
 pub mod id;
 pub mod identity;
 pub mod message;
+pub mod mux;
 pub mod shutdown;
 pub mod splice;
 pub mod stream;

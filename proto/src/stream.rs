@@ -1,5 +1,400 @@
-//! (being written) One stream: the framing that both transports share.
+//! One stream between a caller and a target, the same on both transports.
+//!
+//! A stream is a sequence of frames ([`crate::codec`]). It ends by message, never by the transport's own end: over
+//! one transport a cut reads as a clean end, over the other a drop does. So: `End` is a half-close, `Abort` a
+//! failure with its code, and the transport's end without either is an error. The transport's own half-close is
+//! sent only when both directions have ended, so that a side that has said `End` can still say `Abort`.
 
-/// Bytes to and from the other end, `AsyncRead + AsyncWrite`.
+mod framed;
+mod open;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+pub use framed::{Frame, Framed};
+pub use open::{Answer, Incoming, OpenFailed, Opening};
+
+use crate::code::Code;
+use crate::codec::{self, CodecError, DATA_MAX, HEADER, Header, Kind};
+use crate::message::{Abort, Malformed};
+use crate::transport::{BrokenStream, LaneStream};
+
+/// How long an `Abort` may wait behind bytes that the other side does not take before the transport's reset says the
+/// same with less.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// How much is read from the transport at once, in bytes.
+const READ: usize = HEADER + DATA_MAX;
+
+/// Why a stream is broken. Travels inside [`io::Error`]; [`StreamError::of`] finds it there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// The other side broke it off and said why.
+    #[error("broken off by the other side: {code}: {reason}")]
+    Aborted {
+        /// Why.
+        code: Code,
+        /// In words; may be empty.
+        reason: String,
+    },
+    /// The transport broke.
+    #[error(transparent)]
+    Transport(#[from] BrokenStream),
+    /// The transport ended, the stream had not.
+    #[error("the stream was cut before its end")]
+    EndedEarly,
+    /// The other side sent what is no frame.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The other side sent a message that makes no sense.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A frame that cannot come here.
+    #[error("a frame {0:?} where none is expected")]
+    Unexpected(Kind),
+    /// The operating system.
+    #[error("{0}")]
+    Io(String),
+}
+
+impl StreamError {
+    fn aborted(abort: &Abort) -> Self {
+        let reason = abort.reason.replace(char::is_control, " ");
+        Self::Aborted {
+            code: Code::from_number(abort.code),
+            reason,
+        }
+    }
+
+    /// The reason as a code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Aborted { code, .. } | Self::Transport(BrokenStream::Reset(code)) => *code,
+            Self::Transport(BrokenStream::Lost(_)) | Self::EndedEarly | Self::Io(_) => {
+                Code::TransportLost
+            }
+            Self::Codec(_) | Self::Malformed(_) | Self::Unexpected(_) => Code::Protocol,
+        }
+    }
+
+    /// The stream's own error in an [`io::Error`] of a [`Stream`], or the error itself where it is another's.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        let inner = error.get_ref();
+        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<Self>()) {
+            return error.clone();
+        }
+        match inner.and_then(|inner| inner.downcast_ref::<BrokenStream>()) {
+            Some(broken) => Self::Transport(broken.clone()),
+            None => Self::Io(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for StreamError {
+    fn from(error: io::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl From<StreamError> for io::Error {
+    fn from(error: StreamError) -> Self {
+        let kind = match error {
+            StreamError::Codec(_) | StreamError::Malformed(_) | StreamError::Unexpected(_) => {
+                io::ErrorKind::InvalidData
+            }
+            StreamError::EndedEarly => io::ErrorKind::UnexpectedEof,
+            _ => io::ErrorKind::ConnectionReset,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// What one direction of a stream has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Direction {
+    Flowing,
+    Ended,
+    Broken(StreamError),
+}
+
+/// An open stream: bytes to and from the other end.
+///
+/// Reading gives `Ok(0)` only after the other side's `End`; everything else is an error that holds a
+/// [`StreamError`]. `shutdown` sends `End`; bytes may still come. Dropping it before both directions have ended
+/// breaks it off with [`Code::Cancelled`].
 #[derive(Debug)]
-pub struct Stream {}
+pub struct Stream {
+    io: LaneStream,
+    inbox: BytesMut,
+    /// What is left of the `Data` frame at the front of `inbox`.
+    in_frame: usize,
+    reading: Direction,
+    outbox: BytesMut,
+    writing: Direction,
+}
+
+impl Stream {
+    fn new(framed: Framed) -> Self {
+        let Framed { io, inbox, .. } = framed;
+        Self {
+            io,
+            inbox,
+            in_frame: 0,
+            reading: Direction::Flowing,
+            outbox: BytesMut::new(),
+            writing: Direction::Flowing,
+        }
+    }
+
+    /// Breaks the stream off in both directions; the other side reads `code` and `reason` after what was written,
+    /// or only `code` when it does not take what was written.
+    pub async fn abort(mut self, code: Code, reason: &str) {
+        if matches!(
+            (&self.reading, &self.writing),
+            (Direction::Ended, Direction::Ended) | (_, Direction::Broken(_))
+        ) {
+            return;
+        }
+        codec::put_message(&mut self.outbox, Kind::Abort, &Abort::new(code, reason));
+        let said = async {
+            self.io.write_all_buf(&mut self.outbox).await?;
+            self.io.shutdown().await
+        };
+        if !matches!(tokio::time::timeout(ABORT_GRACE, said).await, Ok(Ok(()))) {
+            self.io.reset(code);
+        }
+    }
+
+    /// Ready when the stream is broken. For whoever has read to the other side's `End` and has nothing to write at the
+    /// moment: an `Abort` may still come.
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        if self.writing == Direction::Flowing
+            && let Err(error) = self.poll_abort(cx)
+        {
+            return Poll::Ready(error);
+        }
+        match &self.reading {
+            Direction::Broken(error) => Poll::Ready(error.clone()),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Both directions have ended: nothing more will be said, and the transport may forget the stream.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        if self.reading == Direction::Ended
+            && self.writing == Direction::Ended
+            && self.outbox.is_empty()
+        {
+            // Neither transport waits here.
+            let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+        }
+    }
+
+    /// Reads frames until `inbox` begins with bytes of a `Data` frame (`Ok(true)`) or the direction has ended.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
+        loop {
+            match &self.reading {
+                Direction::Ended => return Poll::Ready(Ok(false)),
+                Direction::Broken(error) => return Poll::Ready(Err(error.clone())),
+                Direction::Flowing => {}
+            }
+            if self.in_frame > 0 && !self.inbox.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            if self.in_frame == 0 && self.take_frame()? {
+                self.settle(cx);
+                continue;
+            }
+            ready!(self.poll_fill(cx, READ))?;
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Result<(), StreamError>> {
+        self.inbox.reserve(room);
+        let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbox);
+        if read.is_pending() && self.inbox.is_empty() {
+            // A quiet stream holds no buffer.
+            self.inbox = BytesMut::new();
+        }
+        match ready!(read)? {
+            0 => Poll::Ready(Err(StreamError::EndedEarly)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Takes a header, and the whole message of anything but `Data`, out of `inbox`; `false` while it is not there.
+    fn take_frame(&mut self) -> Result<bool, StreamError> {
+        let Some(header) = Header::peek(&self.inbox)? else {
+            return Ok(false);
+        };
+        if header.kind != Kind::Data && self.inbox.len() < HEADER + header.length {
+            return Ok(false);
+        }
+        self.inbox.advance(HEADER);
+        match header.kind {
+            Kind::Data if self.reading == Direction::Flowing => self.in_frame = header.length,
+            Kind::End if self.reading == Direction::Flowing => self.reading = Direction::Ended,
+            Kind::Abort => {
+                let payload = self.inbox.split_to(header.length);
+                return Err(StreamError::aborted(&codec::message(
+                    header.kind,
+                    &payload,
+                )?));
+            }
+            kind => return Err(StreamError::Unexpected(kind)),
+        }
+        Ok(true)
+    }
+
+    /// After the other side's `End` it may still say `Abort`, which whoever only writes must learn.
+    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Result<(), StreamError> {
+        if self.reading == Direction::Ended {
+            loop {
+                let frame = self.take_frame();
+                let more = match frame {
+                    Ok(true) => continue,
+                    Ok(false) => self.poll_fill(cx, HEADER),
+                    Err(error) => Poll::Ready(Err(error)),
+                };
+                match more {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Err(self.broken(error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, error: StreamError) -> StreamError {
+        self.reading = Direction::Broken(error.clone());
+        self.writing = Direction::Broken(error.clone());
+        error
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        while !self.outbox.is_empty() {
+            match Pin::new(&mut self.io).poll_write(cx, &self.outbox) {
+                Poll::Ready(Ok(count)) if count > 0 => self.outbox.advance(count),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(StreamError::EndedEarly)),
+                // A reset that comes while this side writes may stand behind an `Abort` that says more.
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(self.last_words(cx, error.into())));
+                }
+                Poll::Pending => {
+                    self.poll_abort(cx)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+        // A stream that has nothing to send holds no buffer.
+        self.outbox = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    fn last_words(&mut self, cx: &mut Context<'_>, error: StreamError) -> StreamError {
+        while self.in_frame == 0 {
+            match self.take_frame() {
+                Ok(true) => continue,
+                Err(said) => return self.broken(said),
+                Ok(false) => {}
+            }
+            if !matches!(self.poll_fill(cx, READ), Poll::Ready(Ok(()))) {
+                break;
+            }
+        }
+        self.broken(error)
+    }
+
+    fn writable(&self) -> Result<(), io::Error> {
+        match &self.writing {
+            Direction::Flowing => Ok(()),
+            Direction::Ended => Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "written to after its end",
+            )),
+            Direction::Broken(error) => Err(error.clone().into()),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let count = bytes.len().min(buf.remaining());
+        buf.put_slice(&bytes[..count]);
+        self.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncBufRead for Stream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        match ready!(this.poll_frame(cx)) {
+            Ok(true) => Poll::Ready(Ok(&this.inbox[..this.in_frame.min(this.inbox.len())])),
+            Ok(false) => Poll::Ready(Ok(&[])),
+            Err(error) => Poll::Ready(Err(this.broken(error).into())),
+        }
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        let this = self.get_mut();
+        this.inbox.advance(count);
+        this.in_frame -= count;
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.writable()?;
+        ready!(this.poll_drain(cx))?;
+        let count = data.len().min(DATA_MAX);
+        if count > 0 {
+            codec::put(&mut this.outbox, Kind::Data, &data[..count]);
+            // Taken in any case; what does not go out now goes with the next write or flush.
+            if let Poll::Ready(result) = this.poll_drain(cx) {
+                result?;
+            }
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match &this.writing {
+            Direction::Flowing => {
+                codec::put(&mut this.outbox, Kind::End, &[]);
+                this.writing = Direction::Ended;
+            }
+            Direction::Ended => {}
+            Direction::Broken(error) => return Poll::Ready(Err(error.clone().into())),
+        }
+        ready!(this.poll_drain(cx))?;
+        this.settle(cx);
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+}

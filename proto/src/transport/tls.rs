@@ -1,0 +1,122 @@
+//! Lanes over TLS 1.3 on TCP: the transport that passes where UDP does not.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::task::TaskTracker;
+
+use super::{AGENT_LIMITS, Connected, HandshakeError, Lane, SERVER_LIMITS};
+use crate::budget::Budget;
+use crate::mux::{Limits, Mux, Side};
+
+/// rustls reads its socket 4 KiB at a time; a buffer under it saves most of the system calls. Pages that were never
+/// filled cost an idle connection nothing.
+const SOCKET_BUFFER: usize = 128 * 1024;
+
+/// A quiet TCP connection is probed after this long, and then three times at a fifth of it. Below every cloud
+/// balancer's idle limit; the session's own heartbeat is what decides.
+const KEEPALIVE: Duration = Duration::from_secs(50);
+
+/// Sets what every TCP connection of the tunnel has: no delay, keep-alive.
+///
+/// # Errors
+/// When the socket is gone already.
+pub fn tune(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE / 5)
+        .with_retries(3);
+    SockRef::from(tcp).set_tcp_keepalive(&keepalive)
+}
+
+/// The server's half of a handshake on an accepted connection. The caller bounds its time.
+///
+/// `tasks` runs the connection's driver, which ends with it.
+///
+/// # Errors
+/// When the other side speaks no TLS 1.3, offers none of our protocols or shows a certificate that does not verify.
+pub async fn accept<I>(
+    io: I,
+    remote: SocketAddr,
+    config: Arc<ServerConfig>,
+    budget: &Budget,
+    tasks: &TaskTracker,
+) -> Result<Connected, HandshakeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let tls = TlsAcceptor::from(config)
+        .accept(BufReader::with_capacity(SOCKET_BUFFER, io))
+        .await?;
+    let (_, session) = tls.get_ref();
+    let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+    let certificates = session
+        .peer_certificates()
+        .map(certificates_of)
+        .unwrap_or_default();
+    let lane = start(tls, Side::Server, SERVER_LIMITS, budget, tasks);
+    Ok(Connected {
+        lane,
+        alpn,
+        certificates,
+        remote,
+    })
+}
+
+/// The agent's half of a handshake on a connection that it dialled. The caller bounds its time.
+///
+/// # Errors
+/// When the other side speaks no TLS 1.3, does not know our protocol or is not our server.
+pub async fn connect(
+    tcp: TcpStream,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    budget: &Budget,
+    tasks: &TaskTracker,
+) -> Result<Connected, HandshakeError> {
+    tune(&tcp)?;
+    let remote = tcp.peer_addr()?;
+    let tls = TlsConnector::from(config)
+        .connect(name, BufReader::with_capacity(SOCKET_BUFFER, tcp))
+        .await?;
+    let (_, session) = tls.get_ref();
+    let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+    let certificates = session
+        .peer_certificates()
+        .map(certificates_of)
+        .unwrap_or_default();
+    let lane = start(tls, Side::Client, AGENT_LIMITS, budget, tasks);
+    Ok(Connected {
+        lane,
+        alpn,
+        certificates,
+        remote,
+    })
+}
+
+fn certificates_of(
+    chain: &[rustls_pki_types::CertificateDer<'_>],
+) -> Vec<rustls_pki_types::CertificateDer<'static>> {
+    chain
+        .iter()
+        .map(|certificate| certificate.clone().into_owned())
+        .collect()
+}
+
+fn start<I>(io: I, side: Side, limits: Limits, budget: &Budget, tasks: &TaskTracker) -> Lane
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mux, driver) = Mux::new(io, side, limits, budget);
+    tasks.spawn(driver);
+    Lane::Tls(mux)
+}
