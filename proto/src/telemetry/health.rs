@@ -80,6 +80,31 @@ impl Health {
         parts.retain(|part| part.missing.is_some());
         parts
     }
+
+    /// Whether the process is ready, in words, one part a line; `verbose` names those that are ready as well.
+    #[must_use]
+    pub fn report(&self, verbose: bool) -> Report {
+        let missing = self.missing();
+        let ready = missing.is_empty();
+        let mut shown = if verbose { self.parts() } else { Vec::new() };
+        if !ready && shown.is_empty() {
+            shown = missing;
+        }
+        let mut text: String = shown.iter().map(|part| format!("{part}\n")).collect();
+        if ready {
+            text.push_str("ready\n");
+        }
+        Report { ready, text }
+    }
+}
+
+/// The answer to "is it ready?", as `/readyz` gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whether every part is.
+    pub ready: bool,
+    /// Lines: what is missing, or `ready`; every part where all of them were asked for.
+    pub text: String,
 }
 
 impl Part {
@@ -118,6 +143,7 @@ mod tests {
     fn ready_when_every_part_is() {
         let health = Health::default();
         assert_eq!(missing(&health), ["start: nothing has started yet"]);
+        assert_eq!(health.report(true).text, "start: nothing has started yet\n");
         let agents = health.register("agents", "not listening yet");
         let routes = health.register("routes", "not read yet");
         assert_eq!(
@@ -129,7 +155,13 @@ mod tests {
         assert!(missing(&health).is_empty());
         agents.not_ready("draining");
         assert_eq!(missing(&health), ["agents: draining"]);
-        assert_eq!(health.parts()[1].to_string(), "routes: ready");
+        let brief = health.report(false);
+        assert_eq!((brief.ready, brief.text.as_str()), (false, "agents: draining\n"));
+        assert_eq!(health.report(true).text, "agents: draining\nroutes: ready\n");
+        agents.ready();
+        let brief = health.report(false);
+        assert_eq!((brief.ready, brief.text.as_str()), (true, "ready\n"));
+        assert_eq!(health.report(true).text, "agents: ready\nroutes: ready\nready\n");
     }
 
     #[test]

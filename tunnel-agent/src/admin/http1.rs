@@ -1,0 +1,112 @@
+//! A small HTTP/1.1 listener for pages of text: few connections at once, none of them for long, no request bodies.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at once; further ones wait in the listener's backlog.
+const CONNECTIONS: usize = 32;
+/// How long a client may take for a request's head, and between two requests.
+const HEAD: Duration = Duration::from_secs(15);
+/// After this a connection gets no further request.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// How long a last response may take to be read.
+const LAST: Duration = Duration::from_secs(5);
+/// Pause after an accept error (no file descriptors left, most of all), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One page.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) body: String,
+}
+
+/// Answers every request by `answer(method, path, query)` until `stop`; then requests under way are finished.
+pub(super) async fn serve<F>(listener: TcpListener, answer: F, stop: CancellationToken)
+where
+    F: Fn(&Method, &str, &str) -> Answer + Clone + Send + Sync + 'static,
+{
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let accept = async || {
+        let permit = Arc::clone(&permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        (permit, listener.accept().await)
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_ended) = connections.join_next() => {}
+            (permit, accepted) = accept() => match accepted {
+                Ok((stream, _client)) => {
+                    let served = connection(stream, answer.clone(), stop.clone());
+                    connections.spawn(async move {
+                        served.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin listener cannot accept; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    connections.join_all().await;
+}
+
+async fn connection<F>(stream: TcpStream, answer: F, stop: CancellationToken)
+where
+    F: Fn(&Method, &str, &str) -> Answer,
+{
+    let service = service_fn(async |request: Request<Incoming>| {
+        let (method, uri) = (request.method(), request.uri());
+        Ok::<_, Infallible>(respond(answer(
+            method,
+            uri.path(),
+            uri.query().unwrap_or_default(),
+        )))
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    tokio::select! {
+        // A client that goes away, or talks no HTTP, is no news.
+        _ended = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(LIFETIME) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ended = tokio::time::timeout(LAST, connection).await;
+}
+
+fn respond(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = answer.status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    response
+}

@@ -1,0 +1,140 @@
+//! Where the join token comes from: a file, standard input, the environment. Never an argument.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// The longest text that is read as a token, in bytes; a real one has about a hundred.
+const TOKEN_MAX: u64 = 4096;
+
+/// Why no token could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file, or standard input, cannot be read.
+    #[error("the join token cannot be read from {0}: {1}")]
+    Read(String, #[source] io::Error),
+    /// There is nothing in it.
+    #[error("{0} holds no join token; make one with `edge-tunnel-server token create`")]
+    Empty(String),
+    /// Longer than any token.
+    #[error("{0} is longer than {TOKEN_MAX} bytes, which no join token is; is it the right file?")]
+    TooLong(String),
+}
+
+/// A token's text. Prints masked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText(String);
+
+impl TokenText {
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TokenText {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.trim().to_owned()))
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<join token>")
+    }
+}
+
+/// Where a token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// In a file.
+    File(PathBuf),
+    /// On standard input.
+    Stdin,
+    /// Here: it was in the environment.
+    Text(TokenText),
+}
+
+impl TokenSource {
+    pub(super) fn from_path(path: PathBuf) -> Self {
+        if path.as_os_str() == "-" {
+            return Self::Stdin;
+        }
+        Self::File(path)
+    }
+
+    /// Reads the token. Only called when the agent has to enrol.
+    ///
+    /// # Errors
+    /// When it cannot be read, is empty, or is longer than any token.
+    pub async fn read(&self) -> Result<TokenText, TokenError> {
+        match self {
+            Self::File(path) => {
+                let from = format!("the file {}", path.display());
+                match tokio::fs::File::open(path).await {
+                    Ok(file) => read(from, file).await,
+                    Err(error) => Err(TokenError::Read(from, error)),
+                }
+            }
+            Self::Stdin => read("standard input".to_owned(), tokio::io::stdin()).await,
+            Self::Text(text) => check("EDGE_TUNNEL_TOKEN".to_owned(), text.expose()),
+        }
+    }
+}
+
+async fn read(from: String, source: impl AsyncRead + Unpin) -> Result<TokenText, TokenError> {
+    let mut text = String::new();
+    match source.take(TOKEN_MAX + 1).read_to_string(&mut text).await {
+        Ok(_length) => check(from, &text),
+        Err(error) => Err(TokenError::Read(from, error)),
+    }
+}
+
+fn check(from: String, text: &str) -> Result<TokenText, TokenError> {
+    if text.len() as u64 > TOKEN_MAX {
+        return Err(TokenError::TooLong(from));
+    }
+    match text.trim() {
+        "" => Err(TokenError::Empty(from)),
+        token => Ok(TokenText(token.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_trimmed_and_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let source = TokenSource::from_path(path.clone());
+        assert!(matches!(source.read().await, Err(TokenError::Read(..))));
+        std::fs::write(&path, " et1.abc\n").unwrap();
+        let token = source.read().await.unwrap();
+        assert_eq!(token.expose(), "et1.abc");
+        assert_eq!(format!("{token:?}"), "<join token>");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(matches!(source.read().await, Err(TokenError::Empty(_))));
+        std::fs::write(&path, "x".repeat(4097)).unwrap();
+        assert!(matches!(source.read().await, Err(TokenError::TooLong(_))));
+    }
+
+    #[tokio::test]
+    async fn a_dash_is_standard_input_and_the_environment_is_read_as_it_is() {
+        assert_eq!(TokenSource::from_path("-".into()), TokenSource::Stdin);
+        let piped = read("standard input".to_owned(), &b"et1.abc\n"[..])
+            .await
+            .unwrap();
+        assert_eq!(piped.expose(), "et1.abc");
+        let text = TokenSource::Text("et1.abc".parse().unwrap());
+        assert_eq!(text.read().await.unwrap().expose(), "et1.abc");
+    }
+}
