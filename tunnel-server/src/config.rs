@@ -1,1 +1,242 @@
-//! (being written)
+//! What a person or a manifest says to the server: commands and flags, each flag with an `EDGE_TUNNEL_…` twin, parsed
+//! once into types that the rest of the program can trust. Live keys (`--config-dir`) are not read here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand};
+use edge_tunnel_proto::identity::TrustDomain;
+use edge_tunnel_proto::telemetry::{LogFilter, LogFormat, version};
+use ipnet::IpNet;
+
+pub use commands::{
+    AdminSocketArgs, CaCommand, IssueClient, Nodes, NodesCommand, Output, TokenCommand,
+    TokenCreate, TokenFor, TokenRevoke,
+};
+pub use listen::{Listen, ListenError};
+
+mod commands;
+mod listen;
+
+/// Where the server keeps its CA, registrations and tokens.
+pub const STATE_DIR: &str = "/var/lib/edge-tunnel-server";
+
+/// The whole command line of `edge-tunnel-server`.
+#[derive(Debug, Parser)]
+#[command(name = "edge-tunnel-server", version = version(), max_term_width = 100)]
+#[command(
+    about = "Takes traffic for node:port in the cloud and carries it to edge nodes that dialled in"
+)]
+#[command(after_help = "Every flag has a twin in the environment, shown beside it; the flag wins.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the server can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything on this machine, an agent included, and print a line to paste for each way in
+    Dev(DevConfig),
+    /// Run the server
+    Run(Box<RunConfig>),
+    /// Join tokens: what a new node shows once, to get its certificate
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Show which nodes are connected, since when, over what, with which round-trip time
+    Nodes(Nodes),
+    /// Issue a client certificate for a caller of the CONNECT listener
+    IssueClient(IssueClient),
+    /// The tunnel's own CA
+    #[command(subcommand)]
+    Ca(CaCommand),
+}
+
+/// How log lines look and which are written: what `run` and `dev` share.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// How log lines look: human or json
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written to standard error: off, error, warn, info, debug, trace, or a list such as
+    /// info,edge_tunnel_server::route=debug
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_LOG",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    pub log_level: LogFilter,
+}
+
+/// `edge-tunnel-server dev`.
+#[derive(Debug, Clone, Args)]
+pub struct DevConfig {
+    /// Keep the state (CA, certificates) in this folder, and use what is there [default: forgotten at the end]
+    #[arg(long, env = "EDGE_TUNNEL_KEEP", value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// `edge-tunnel-server run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunConfig {
+    /// Where agents dial in, over UDP (QUIC) and TCP (TLS) on the same port
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_AGENTS_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:10262"
+    )]
+    pub agents_listen: SocketAddr,
+
+    /// The TLS way in, passed through to the node that the server name (SNI) names; none switches it off
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_TLS_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:10263"
+    )]
+    pub tls_listen: Listen,
+
+    /// The HTTP way in; none switches it off. Whoever reaches it reaches the nodes' HTTP ports, port 10255 among
+    /// them: off loopback it serves only --http-allow-from
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_HTTP_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:10264"
+    )]
+    pub http_listen: Listen,
+
+    /// Who may use the HTTP way in besides this machine: networks, separated by commas; all others get 403
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_HTTP_ALLOW_FROM",
+        value_name = "CIDRS",
+        value_delimiter = ','
+    )]
+    pub http_allow_from: Vec<IpNet>,
+
+    /// The CONNECT way in over TLS, for callers with a client certificate; none switches it off
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_CONNECT_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:10271"
+    )]
+    pub connect_listen: Listen,
+
+    /// The CONNECT way in over a unix socket at this path, for whoever may open it [default: off]
+    #[arg(long, env = "EDGE_TUNNEL_CONNECT_UDS", value_name = "PATH")]
+    pub connect_uds: Option<PathBuf>,
+
+    /// Where /livez, /readyz, /metrics and the status page are served; none switches it off
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_ADMIN_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:10265"
+    )]
+    pub admin_listen: Listen,
+
+    /// Where the CA, registrations, tokens and the admin socket are kept; made if missing, readable by the server
+    /// alone
+    #[arg(long, env = "EDGE_TUNNEL_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
+    pub state_dir: PathBuf,
+
+    /// A folder with one file per live key (nodes, callers, http-proxy-ports, https-proxy-ports,
+    /// localhost-proxy-ports, dnat-ports-pair), read again when it changes [default: the keys' defaults]
+    #[arg(long, env = "EDGE_TUNNEL_CONFIG_DIR", value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+
+    /// Expect a PROXY protocol header (v1 or v2) from the balancer in front of the agents' TCP listener, so that the
+    /// agents' own addresses are known; connections without one are refused
+    #[arg(long, env = "EDGE_TUNNEL_AGENTS_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
+    pub agents_proxy_protocol: bool,
+
+    /// How long after its end an agent's certificate may still be renewed, up to 3650d
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_RENEW_GRACE",
+        value_name = "TIME",
+        default_value = "90d"
+    )]
+    #[arg(value_parser = |text: &str| span(text, 0, 3650 * 86_400))]
+    pub renew_grace: Duration,
+
+    /// How long open streams may take to end once the server is told to stop, up to 1h; then they are broken off
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_DRAIN_TIMEOUT",
+        value_name = "TIME",
+        default_value = "30s"
+    )]
+    #[arg(value_parser = |text: &str| span(text, 0, 3_600))]
+    pub drain_timeout: Duration,
+
+    /// How long a caller waits at most for its connection to the node's target, from 1s to 5m
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_DIAL_TIMEOUT",
+        value_name = "TIME",
+        default_value = "10s"
+    )]
+    #[arg(value_parser = |text: &str| span(text, 1, 300))]
+    pub dial_timeout: Duration,
+
+    /// How often an idle session is probed, from 1s to 10m; below the idle limit of every NAT and balancer between
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_HEARTBEAT",
+        value_name = "TIME",
+        default_value = "25s"
+    )]
+    #[arg(value_parser = |text: &str| span(text, 1, 600))]
+    pub heartbeat: Duration,
+
+    /// The trust domain in the identities that both ends show; the same as the agents'
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_TRUST_DOMAIN",
+        value_name = "NAME",
+        default_value_t
+    )]
+    pub trust_domain: TrustDomain,
+
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// A length of time such as `25s`, `5m` or `1h 30m`, between two bounds in seconds.
+fn span(text: &str, least: u64, most: u64) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|error| {
+        format!("{error}; write a number with a unit, such as 500ms, 25s, 5m, 1h or 90d")
+    })?;
+    let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
+    if (least..=most).contains(&span) {
+        return Ok(span);
+    }
+    let shown = humantime::format_duration;
+    Err(format!(
+        "it must be from {} to {}",
+        shown(least),
+        shown(most)
+    ))
+}
+
+#[cfg(test)]
+mod tests;

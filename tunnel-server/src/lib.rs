@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod agents;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod identity;

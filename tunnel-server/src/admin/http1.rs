@@ -1,0 +1,115 @@
+//! A small HTTP/1.1 listener for admin pages and commands: few connections at once, none of them for long.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at once; further ones wait in the listener's backlog.
+const CONNECTIONS: usize = 64;
+/// How long a client may take for a request's head, and between two requests.
+const HEAD: Duration = Duration::from_secs(15);
+/// After this a connection gets no further request.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// How long a last request may take to be answered, and its answer to be read.
+const LAST: Duration = Duration::from_secs(10);
+/// Pause after an accept error (no file descriptors left, most of all), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where requests come from.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection of either kind.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+impl Listener {
+    /// Cancel safe.
+    async fn accept(&self) -> io::Result<Box<dyn Io>> {
+        match self {
+            Self::Tcp(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Answers every request by `answer` until `stop`; then requests under way are finished.
+pub(super) async fn serve<F, A>(listener: Listener, answer: F, stop: CancellationToken)
+where
+    F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let accept = async || {
+        let permit = Arc::clone(&permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        (permit, listener.accept().await)
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_ended) = connections.join_next() => {}
+            (permit, accepted) = accept() => match accepted {
+                Ok(stream) => {
+                    let served = connection(stream, answer.clone(), stop.clone());
+                    connections.spawn(async move {
+                        served.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an admin listener cannot accept; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    connections.join_all().await;
+}
+
+async fn connection<F, A>(stream: Box<dyn Io>, answer: F, stop: CancellationToken)
+where
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Response<Full<Bytes>>>,
+{
+    let service = service_fn(|request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    tokio::select! {
+        // A client that goes away, or talks no HTTP, is no news.
+        _ended = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(LIFETIME) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ended = tokio::time::timeout(LAST, connection).await;
+}

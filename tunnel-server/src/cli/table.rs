@@ -1,0 +1,194 @@
+//! Answers as people read them.
+
+use std::time::{Duration, SystemTime};
+
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::identity::rfc3339;
+
+use super::keep::Kept;
+use crate::admin::control::{CaStatus, NodeStatus, TokenStatus, TokenSubject};
+
+pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
+    if nodes.is_empty() {
+        return "no node has joined yet; let one in: edge-tunnel-server token create --node NAME\n"
+            .to_owned();
+    }
+    let now = Clock::system().now();
+    let rows = nodes.iter().map(|node| match &node.session {
+        Some(session) => [
+            node.node.to_string(),
+            format!("connected for {}", ago(now, session.since)),
+            session.transport.clone(),
+            session
+                .rtt_ms
+                .map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1} ms")),
+            session.streams.to_string(),
+            session.remote.to_string(),
+            printable(&session.version),
+        ],
+        None => {
+            let away = match node.last_seen {
+                Some(seen) => format!("away for {}", ago(now, seen)),
+                None => "not seen yet".to_owned(),
+            };
+            let empty = || "-".to_owned();
+            [
+                node.node.to_string(),
+                away,
+                empty(),
+                empty(),
+                empty(),
+                empty(),
+                empty(),
+            ]
+        }
+    });
+    columns(
+        [
+            "NODE",
+            "STATE",
+            "OVER",
+            "ROUND TRIP",
+            "STREAMS",
+            "FROM",
+            "VERSION",
+        ],
+        rows,
+    )
+}
+
+pub(super) fn tokens(tokens: &[TokenStatus]) -> String {
+    if tokens.is_empty() {
+        return "no join token can be used at present\n".to_owned();
+    }
+    let now = Clock::system().now();
+    let rows = tokens.iter().map(|token| {
+        let subject = match &token.subject {
+            TokenSubject::Node {
+                name,
+                replace: false,
+            } => name.to_string(),
+            TokenSubject::Node {
+                name,
+                replace: true,
+            } => format!("{name} (replaces)"),
+            TokenSubject::Pattern { pattern, .. } => printable(pattern),
+        };
+        [
+            token.id.to_string(),
+            subject,
+            token.uses_left.to_string(),
+            format!("in {}", ago(token.expires, now)),
+        ]
+    });
+    columns(["ID", "FOR", "USES LEFT", "EXPIRES"], rows)
+}
+
+pub(super) fn kept(kept: &Kept) -> String {
+    format!(
+        "certificate  {}\nkey          {}\nserver's CA  {}\nvalid until  {}\n",
+        kept.cert.display(),
+        kept.key.display(),
+        kept.ca.display(),
+        rfc3339(kept.expires)
+    )
+}
+
+/// PEM with comments, so that the output can be used as a CA file as it is.
+pub(super) fn ca(status: &CaStatus) -> String {
+    let mut text = String::new();
+    for authority in &status.authorities {
+        let signs = if authority.signs { ", signs" } else { "" };
+        let (pin, until) = (authority.pin, rfc3339(authority.not_after));
+        text.push_str(&format!(
+            "# {}: pin {pin}, until {until}{signs}\n",
+            printable(&authority.subject)
+        ));
+    }
+    text.push_str(&format!("# {}\n{}", printable(&status.phase), status.pem));
+    text
+}
+
+/// What came over the network must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
+}
+
+/// How long `earlier` is before `later`, in its two largest units.
+fn ago(later: SystemTime, earlier: SystemTime) -> String {
+    let seconds = later
+        .duration_since(earlier)
+        .unwrap_or(Duration::ZERO)
+        .as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
+
+fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows);
+    let widest = |column: usize| {
+        lines
+            .iter()
+            .map(|line| line[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(widest).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_show_two_units() {
+        let zero = SystemTime::UNIX_EPOCH;
+        let table = [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m01s"),
+            (3_600, "1h00m"),
+            (90_000, "1d01h"),
+            (864_000, "10d00h"),
+        ];
+        for (seconds, expected) in table {
+            assert_eq!(ago(zero + Duration::from_secs(seconds), zero), expected);
+        }
+        assert_eq!(
+            ago(zero, zero + Duration::from_secs(9)),
+            "0s",
+            "a clock that went back is no panic"
+        );
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a", "1"], ["edge-10", "22"]].map(|row| row.map(str::to_owned));
+        assert_eq!(
+            columns(["NODE", "N"], rows.into_iter()),
+            "NODE     N\na        1\nedge-10  22\n"
+        );
+    }
+
+    #[test]
+    fn a_version_cannot_steer_the_terminal() {
+        assert_eq!(printable("1.0\u{1b}[2J\n"), "1.0 [2J ");
+    }
+}

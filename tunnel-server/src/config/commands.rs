@@ -1,0 +1,199 @@
+//! The commands that talk to a running server over its local admin socket.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Subcommand, ValueEnum};
+use edge_tunnel_proto::id::{NodeName, Port};
+use edge_tunnel_proto::identity::{ClientName, TokenId};
+
+use super::{STATE_DIR, span};
+use crate::admin::socket::SOCKET_FILE;
+
+/// How a command finds the running server, and how it prints.
+#[derive(Debug, Clone, Args)]
+pub struct AdminSocketArgs {
+    /// The running server's state folder, in which its admin socket is
+    #[arg(long, env = "EDGE_TUNNEL_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
+    pub state_dir: PathBuf,
+
+    /// The running server's admin socket [default: admin.sock in the state folder]
+    #[arg(long, env = "EDGE_TUNNEL_ADMIN_SOCKET", value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+
+    /// How the answer is printed
+    #[arg(
+        short,
+        long,
+        env = "EDGE_TUNNEL_OUTPUT",
+        value_name = "FORM",
+        default_value = "table"
+    )]
+    pub output: Output,
+}
+
+impl AdminSocketArgs {
+    /// The socket to connect to.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let in_state = || self.state_dir.join(SOCKET_FILE);
+        self.admin_socket.clone().unwrap_or_else(in_state)
+    }
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// `edge-tunnel-server token …`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a join token and print it
+    Create(TokenCreate),
+    /// List the tokens that can still be used, without their secrets
+    List(AdminSocketArgs),
+    /// Make a token unusable
+    Revoke(TokenRevoke),
+}
+
+/// `edge-tunnel-server token create`.
+#[derive(Debug, Clone, Args)]
+pub struct TokenCreate {
+    /// For whom.
+    #[command(flatten)]
+    pub subject: TokenFor,
+
+    /// How many nodes may join with a --pattern token, from 1 to 100000
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_USES",
+        value_name = "N",
+        requires = "pattern",
+        default_value_t = 1
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub uses: u32,
+
+    /// How long the token can be used, from 1m to 365d
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_TTL",
+        value_name = "TIME",
+        default_value = "1h"
+    )]
+    #[arg(value_parser = |text: &str| span(text, 60, 365 * 86_400))]
+    pub ttl: Duration,
+
+    /// Let the node join although one of that name is registered already: the old one is shut out
+    #[arg(long, env = "EDGE_TUNNEL_REPLACE", conflicts_with = "pattern", value_parser = BoolishValueParser::new())]
+    pub replace: bool,
+
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: AdminSocketArgs,
+}
+
+/// Which nodes a token is for.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct TokenFor {
+    /// The one node that may join with the token
+    #[arg(long, env = "EDGE_TUNNEL_NODE", value_name = "NAME")]
+    pub node: Option<NodeName>,
+
+    /// Which nodes may join with the token: a name in which * stands for anything, such as 'shop-*'. Only names that
+    /// have no registration yet
+    #[arg(long, env = "EDGE_TUNNEL_PATTERN", value_name = "PATTERN")]
+    pub pattern: Option<String>,
+}
+
+/// `edge-tunnel-server token revoke`.
+#[derive(Debug, Clone, Args)]
+pub struct TokenRevoke {
+    /// The token's id, as `token list` shows it
+    #[arg(value_name = "ID")]
+    pub id: TokenId,
+
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: AdminSocketArgs,
+}
+
+/// `edge-tunnel-server nodes`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Nodes {
+    /// Something else than to list them.
+    #[command(subcommand)]
+    pub command: Option<NodesCommand>,
+
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: AdminSocketArgs,
+}
+
+/// `edge-tunnel-server nodes …`.
+#[derive(Debug, Subcommand)]
+pub enum NodesCommand {
+    /// Shut a node out: its session is closed at once, its certificate is worth nothing from then on
+    Revoke {
+        /// The node's name
+        #[arg(value_name = "NAME")]
+        node: NodeName,
+
+        /// Where the server is.
+        #[command(flatten)]
+        server: AdminSocketArgs,
+    },
+}
+
+/// `edge-tunnel-server issue-client`.
+#[derive(Debug, Clone, Args)]
+pub struct IssueClient {
+    /// The caller's name, as it will stand in its certificate and in the logs
+    #[arg(value_name = "NAME")]
+    pub name: ClientName,
+
+    /// Which nodes it may reach: a name in which * stands for anything
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_NODES",
+        value_name = "PATTERN",
+        default_value = "*"
+    )]
+    pub nodes: String,
+
+    /// Which ports of them, separated by commas [default: the ports that the server's live keys name]
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_PORTS",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub ports: Vec<Port>,
+
+    /// The folder into which client.crt, client.key and ca.crt are written; made if missing. Existing files are never
+    /// overwritten
+    #[arg(long, env = "EDGE_TUNNEL_OUT", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: AdminSocketArgs,
+}
+
+/// `edge-tunnel-server ca …`.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Show the CAs that are believed, with their pins
+    Show(AdminSocketArgs),
+    /// Replace the CA, in two phases: the first call makes the new one known, the second, once every agent has it,
+    /// lets it sign and forgets the old one
+    Rotate(AdminSocketArgs),
+}
