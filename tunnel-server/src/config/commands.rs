@@ -74,7 +74,7 @@ pub struct TokenCreate {
         long,
         env = "EDGE_TUNNEL_USES",
         value_name = "N",
-        requires = "pattern",
+        conflicts_with = "node",
         default_value_t = 1
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
