@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::str::FromStr;
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -119,6 +120,16 @@ pub fn version() -> &'static str {
         )
     });
     &VERSION
+}
+
+/// A time that is not after this build: no clock that is right shows an earlier one. `SOURCE_DATE_EPOCH` of the build
+/// (reproducible-builds.org, seconds since 1970) where it is set, else the date of this source.
+#[must_use]
+pub fn built() -> SystemTime {
+    /// 2026-03-01T00:00:00Z.
+    const SOURCE: u64 = 1_772_323_200;
+    let stated = option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok());
+    SystemTime::UNIX_EPOCH + Duration::from_secs(stated.unwrap_or(SOURCE))
 }
 
 fn describe(version: &str, commit: Option<&str>) -> String {

@@ -1,1 +1,117 @@
-//! (being written)
+//! `edge-tunnel-agent check`: goes the way out step by step and says which step fails and what to do about it. Changes
+//! nothing: it does not enrol, and it opens no session.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use edge_tunnel_proto::clock::Clock;
+
+use crate::config::CheckConfig;
+
+mod local;
+mod network;
+
+/// What a step came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works; with what was found.
+    Passed(String),
+    /// It does not, but the agent can do without.
+    Warning(Advice),
+    /// It does not, and the agent cannot do without.
+    Failed(Advice),
+    /// It was not tried, and why.
+    Skipped(String),
+}
+
+/// What is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// What was found, in one line.
+    pub what: String,
+    /// What to do, in one line.
+    pub remedy: String,
+}
+
+impl Outcome {
+    fn failed(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Failed(Advice {
+            what: what.into(),
+            remedy: remedy.into(),
+        })
+    }
+
+    fn warning(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Warning(Advice {
+            what: what.into(),
+            remedy: remedy.into(),
+        })
+    }
+}
+
+/// One step of the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was tried: `clock`, `lb.example:10262 tcp`.
+    pub name: String,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mark, what, remedy) = match &self.outcome {
+            Outcome::Passed(what) => ("ok  ", what, None),
+            Outcome::Skipped(why) => ("skip", why, None),
+            Outcome::Warning(advice) => ("warn", &advice.what, Some(&advice.remedy)),
+            Outcome::Failed(advice) => ("FAIL", &advice.what, Some(&advice.remedy)),
+        };
+        writeln!(f, "{mark}  {}: {what}", self.name)?;
+        match remedy {
+            Some(remedy) => writeln!(f, "      what to do: {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The steps so far, each written out as soon as it is done, since some of them wait for seconds.
+#[derive(Debug)]
+struct Report<W> {
+    out: W,
+    failed: usize,
+}
+
+impl<W: Write> Report<W> {
+    fn add(&mut self, name: impl Into<String>, outcome: Outcome) -> io::Result<()> {
+        self.failed += usize::from(matches!(outcome, Outcome::Failed(_)));
+        write!(
+            self.out,
+            "{}",
+            Step {
+                name: name.into(),
+                outcome
+            }
+        )?;
+        self.out.flush()
+    }
+}
+
+/// Tries every step and writes it to `out`. True when none failed; warnings do not count.
+///
+/// # Errors
+/// Only when `out` cannot be written.
+pub async fn check(config: &CheckConfig, out: impl Write) -> io::Result<bool> {
+    let mut report = Report { out, failed: 0 };
+    report.add("clock", local::clock(&Clock::system()))?;
+    report.add(
+        "admin port",
+        local::admin_port(config.uplink.admin_listen).await,
+    )?;
+    for server in &config.uplink.server {
+        network::check_server(server, &mut report).await?;
+    }
+    Ok(report.failed == 0)
+}
+
+#[cfg(test)]
+mod tests;

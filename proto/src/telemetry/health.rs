@@ -156,12 +156,21 @@ mod tests {
         agents.not_ready("draining");
         assert_eq!(missing(&health), ["agents: draining"]);
         let brief = health.report(false);
-        assert_eq!((brief.ready, brief.text.as_str()), (false, "agents: draining\n"));
-        assert_eq!(health.report(true).text, "agents: draining\nroutes: ready\n");
+        assert_eq!(
+            (brief.ready, brief.text.as_str()),
+            (false, "agents: draining\n")
+        );
+        assert_eq!(
+            health.report(true).text,
+            "agents: draining\nroutes: ready\n"
+        );
         agents.ready();
         let brief = health.report(false);
         assert_eq!((brief.ready, brief.text.as_str()), (true, "ready\n"));
-        assert_eq!(health.report(true).text, "agents: ready\nroutes: ready\nready\n");
+        assert_eq!(
+            health.report(true).text,
+            "agents: ready\nroutes: ready\nready\n"
+        );
     }
 
     #[test]
