@@ -1,6 +1,7 @@
 //! What a process tells about itself: logs to stderr, its version, whether it is ready ([`health`]), and the
 //! same to systemd ([`systemd`]).
 
+use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::str::FromStr;
@@ -132,6 +133,23 @@ pub fn built() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(stated.unwrap_or(SOURCE))
 }
 
+/// An error and what caused it in one line, for the end of a program: `cannot listen on 0.0.0.0:1: permission denied`.
+/// A cause that the text before it tells already is not told again.
+#[must_use]
+pub fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line.replace(['\r', '\n'], " ")
+}
+
 fn describe(version: &str, commit: Option<&str>) -> String {
     match commit.filter(|commit| !commit.is_empty()) {
         Some(commit) => format!("{version} ({commit})"),
@@ -173,6 +191,21 @@ mod tests {
         for format in [LogFormat::Human, LogFormat::Json] {
             assert_eq!(format.to_string().parse(), Ok(format));
         }
+    }
+
+    #[test]
+    fn an_error_ends_in_one_line_without_saying_a_cause_twice() {
+        #[derive(Debug, thiserror::Error)]
+        enum Failed {
+            #[error("cannot listen:\n{0}")]
+            Tells(#[source] std::io::Error),
+            #[error("cannot start")]
+            Hides(#[source] Box<Failed>),
+        }
+        let cause = Failed::Tells(std::io::Error::other("port taken"));
+        assert_eq!(one_line(&cause), "cannot listen: port taken");
+        let outer = Failed::Hides(Box::new(cause));
+        assert_eq!(one_line(&outer), "cannot start: cannot listen: port taken");
     }
 
     #[test]

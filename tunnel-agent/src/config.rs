@@ -111,10 +111,6 @@ pub struct Config {
     #[arg(long, env = "EDGE_TUNNEL_NODE_IP", value_name = "IP")]
     pub node_ip: Option<IpAddr>,
 
-    /// What may be reached through this agent.
-    #[command(flatten)]
-    pub policy: PolicyArgs,
-
     /// How often an idle session is probed, from 1s to 10m; below the idle limit of every NAT and balancer between
     #[arg(
         long,
@@ -153,6 +149,11 @@ pub struct Config {
         default_value = "info"
     )]
     pub log_level: LogFilter,
+
+    // Last, since its heading in the help holds for all that follows.
+    /// What may be reached through this agent.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
 }
 
 /// What may be reached through this agent, by the node's own word.

@@ -45,6 +45,17 @@ fn every_flag_has_its_twin_in_the_environment_and_a_help_text() {
 }
 
 #[test]
+fn only_the_policy_stands_under_its_heading() {
+    let command = Cli::command();
+    let run = command.find_subcommand("run").unwrap();
+    let headed = run
+        .get_arguments()
+        .filter(|flag| flag.get_help_heading().is_some());
+    let headed: Vec<_> = headed.filter_map(|flag| flag.get_long()).collect();
+    assert_eq!(headed, ["loopback-ports", "allow", "deny", "policy-file"]);
+}
+
+#[test]
 fn defaults() {
     let config = run("--server lb.example:10262").unwrap();
     assert_eq!(

@@ -22,7 +22,7 @@ pub struct AdminSocketArgs {
     #[arg(long, env = "EDGE_TUNNEL_ADMIN_SOCKET", value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
 
-    /// How the answer is printed
+    /// How the answer is printed: table for people, json for programs
     #[arg(
         short,
         long,
@@ -30,6 +30,7 @@ pub struct AdminSocketArgs {
         value_name = "FORM",
         default_value = "table"
     )]
+    #[arg(hide_possible_values = true)]
     pub output: Output,
 }
 
