@@ -1,0 +1,265 @@
+//! The `callers` key: who may reach what by `connect`. One line a caller: its name, then what it may do:
+//!
+//! ```text
+//! # name       nodes=PATTERN,…  ports=PORT,… | configured | all   direct=yes | no
+//! prometheus   nodes=edge-*     ports=9100,9445
+//! unix-socket  ports=configured
+//! ```
+//!
+//! The name is a client certificate's subject, or `unix-socket`. In a pattern `*` stands for any run of
+//! characters. What a line says takes the place of what the certificate was issued for; what it leaves out
+//! stays as issued, and without an issue is `nodes=*`, `ports=configured` (for the unix socket `ports=all`),
+//! `direct=no`. A line that cannot be read allows nothing: half a rule could allow too much.
+
+use std::collections::BTreeMap;
+
+use edge_tunnel_proto::id::{NodeName, Port};
+
+use super::keys::{Key, Problems, lines};
+use crate::identity::PortsGrant;
+use crate::inbound::Caller;
+
+/// The name of the unix socket's callers.
+pub const UNIX_SOCKET: &str = "unix-socket";
+
+/// One caller's line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The nodes it may reach; `None`: the line does not say.
+    pub nodes: Option<Vec<Pattern>>,
+    /// The ports it may reach; `None`: the line does not say.
+    pub ports: Option<PortsGrant>,
+    /// Whether it may have destinations dialled that are no tunnelled node.
+    pub direct: bool,
+}
+
+/// All lines, by caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Callers(BTreeMap<String, Result<Rule, String>>);
+
+impl Callers {
+    /// This caller's line; `None`: it has none.
+    ///
+    /// # Errors
+    /// Its line cannot be read, for this reason, and allows nothing.
+    #[must_use]
+    pub fn rule(&self, caller: &Caller) -> Option<Result<&Rule, &str>> {
+        let name = match caller {
+            Caller::Anyone => return None,
+            Caller::UnixSocket => UNIX_SOCKET,
+            // A certificate that bears the socket's name is not the socket.
+            Caller::Certificate(name) if &**name == UNIX_SOCKET => return None,
+            Caller::Certificate(name) => name,
+        };
+        self.0
+            .get(name)
+            .map(|line| line.as_ref().map_err(String::as_str))
+    }
+
+    pub(super) fn parse(text: &str, problems: &mut Problems) -> Self {
+        let mut callers = BTreeMap::new();
+        for line in lines(text) {
+            let mut words = line.split_ascii_whitespace();
+            let name = words.next().unwrap_or_default();
+            if callers.contains_key(name) {
+                problems.add(
+                    Key::Callers,
+                    line,
+                    format!("{name} has a line already, and that one stands"),
+                );
+                continue;
+            }
+            let rule = Rule::parse(words);
+            if let Err(reason) = &rule {
+                problems.add(
+                    Key::Callers,
+                    line,
+                    format!("{reason}; until then {name} may reach nothing"),
+                );
+            }
+            callers.insert(name.to_owned(), rule);
+        }
+        Self(callers)
+    }
+}
+
+impl Rule {
+    fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut rule = Self {
+            nodes: None,
+            ports: None,
+            direct: false,
+        };
+        let mut seen = Vec::new();
+        for word in words {
+            let (what, value) = word.split_once('=').unwrap_or((word, ""));
+            if seen.contains(&what) {
+                return Err(format!("write {what}= once"));
+            }
+            seen.push(what);
+            match (what, value) {
+                ("nodes", list) => {
+                    let patterns: Result<_, _> = entries(list)?.map(Pattern::parse).collect();
+                    rule.nodes = Some(patterns?);
+                }
+                ("ports", "all") => rule.ports = Some(PortsGrant::All),
+                ("ports", "configured") => rule.ports = Some(PortsGrant::Configured),
+                ("ports", list) => {
+                    let ports: Result<Vec<Port>, _> = entries(list)?.map(str::parse).collect();
+                    rule.ports = Some(PortsGrant::List(ports.map_err(|error| error.to_string())?));
+                }
+                ("direct", "yes") => rule.direct = true,
+                ("direct", "no") => rule.direct = false,
+                ("direct", _) => return Err("write direct=yes or direct=no".to_owned()),
+                _ => return Err(format!("{word:?} is none of nodes=…, ports=…, direct=…")),
+            }
+        }
+        Ok(rule)
+    }
+}
+
+/// The entries of a list after an `=`, none of them empty.
+fn entries(list: &str) -> Result<std::str::Split<'_, char>, String> {
+    if list.split(',').any(str::is_empty) {
+        return Err("a list has an empty entry: write name=one,two without blanks".to_owned());
+    }
+    Ok(list.split(','))
+}
+
+/// A pattern for node names: `*` stands for any run of characters, all else for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'*');
+        if text.len() <= edge_tunnel_proto::id::NODE_NAME_MAX && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("a node pattern has lower-case letters, digits, '-', '.' and '*' only".to_owned())
+        }
+    }
+
+    /// Whether the whole name fits.
+    #[must_use]
+    pub fn matches(&self, node: &NodeName) -> bool {
+        let mut rest = node.as_str();
+        let mut parts = self.0.split('*');
+        let head = parts.next().unwrap_or_default();
+        let Some(after) = rest.strip_prefix(head) else {
+            return false;
+        };
+        rest = after;
+        let Some(tail) = parts.next_back() else {
+            return rest.is_empty();
+        };
+        // Between the first and the last star the leftmost fit of each part leaves the most for the others.
+        for part in parts {
+            let Some(at) = rest.find(part) else {
+                return false;
+            };
+            rest = &rest[at + part.len()..];
+        }
+        rest.ends_with(tail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> (Callers, usize) {
+        let mut problems = Problems::default();
+        (Callers::parse(text, &mut problems), problems.total())
+    }
+
+    fn certificate(name: &str) -> Caller {
+        Caller::Certificate(name.into())
+    }
+
+    #[test]
+    fn a_line_says_nodes_ports_and_direct() {
+        let (callers, problems) =
+            parse("# c\nprometheus nodes=edge-*,shop ports=9100,9445 direct=yes\nops ports=all\n");
+        assert_eq!(problems, 0);
+        let rule = callers.rule(&certificate("prometheus")).unwrap().unwrap();
+        assert!(rule.direct);
+        assert_eq!(
+            rule.ports,
+            Some(PortsGrant::List(vec![Port::known(9100), Port::known(9445)]))
+        );
+        assert_eq!(rule.nodes.as_ref().unwrap().len(), 2);
+        let rule = callers.rule(&certificate("ops")).unwrap().unwrap();
+        assert_eq!(
+            (&rule.nodes, &rule.ports, rule.direct),
+            (&None, &Some(PortsGrant::All), false)
+        );
+        assert!(callers.rule(&certificate("else")).is_none());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_allows_nothing() {
+        for bad in [
+            "port=1",
+            "ports=",
+            "ports=0",
+            "ports=1,,2",
+            "nodes=Edge",
+            "direct=maybe",
+            "x",
+            "ports=1 ports=2",
+        ] {
+            let (callers, problems) = parse(&format!("ops {bad}"));
+            assert!(callers.rule(&certificate("ops")).unwrap().is_err(), "{bad}");
+            assert_eq!(problems, 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_two_lines_stands() {
+        let (callers, problems) = parse("ops ports=1\nops ports=all");
+        assert_eq!(problems, 1);
+        let rule = callers.rule(&certificate("ops")).unwrap().unwrap();
+        assert_eq!(rule.ports, Some(PortsGrant::List(vec![Port::known(1)])));
+    }
+
+    #[test]
+    fn a_certificate_cannot_take_the_sockets_name() {
+        let (callers, _) = parse("unix-socket ports=all");
+        assert!(callers.rule(&Caller::UnixSocket).is_some());
+        assert!(callers.rule(&certificate("unix-socket")).is_none());
+        assert!(callers.rule(&Caller::Anyone).is_none());
+    }
+
+    #[test]
+    fn patterns() {
+        let fits = |pattern: &str, name: &str| {
+            Pattern::parse(pattern)
+                .unwrap()
+                .matches(&name.parse().unwrap())
+        };
+        for (pattern, name) in [
+            ("*", "a"),
+            ("edge-*", "edge-1"),
+            ("edge-1", "edge-1"),
+            ("*-1", "edge-1"),
+            ("e*-*1", "edge-1-1"),
+            ("a*b*a", "aba"),
+            ("**", "x"),
+            ("*.shop", "a.b.shop"),
+        ] {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("edge-*", "xedge-1"),
+            ("edge-1", "edge-11"),
+            ("*-1", "edge-12"),
+            ("a*a", "a"),
+            ("ab*ba", "aba"),
+            ("", "a"),
+            ("a*b*c", "acb"),
+        ] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+    }
+}

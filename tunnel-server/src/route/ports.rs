@@ -1,0 +1,296 @@
+//! Which ports are open, and how: `http-proxy-ports`, `https-proxy-ports`, `localhost-proxy-ports` and the
+//! older `dnat-ports-pair`. The forms are those of OpenYurt's `yurt-tunnel-server-cfg`
+//! (`pkg/yurttunnel/util/util.go`), with two differences: a bad entry voids itself alone, never its
+//! neighbours, and `dnat-ports-pair` reaches the TLS listener too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use edge_tunnel_proto::id::Port;
+
+use super::keys::{Key, Problems, list};
+
+/// The kubelet's own port, over TLS: always open.
+pub const KUBELET_TLS: Port = Port::known(10250);
+/// The kubelet's read-only port, over plain HTTP: always open.
+pub const KUBELET_HTTP: Port = Port::known(10255);
+/// What `localhost-proxy-ports` is while nobody sets it (ACK Edge's default).
+pub const LOCALHOST_DEFAULT: &str = "10250, 10255, 10266, 10267";
+
+/// The ports that the server itself listens on, which `dnat-ports-pair` names on its right side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listeners {
+    /// The `http` way in; 10264 unless told otherwise.
+    pub http: Port,
+    /// The `tls` way in; 10263 unless told otherwise.
+    pub tls: Port,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self {
+            http: Port::known(10264),
+            tls: Port::known(10263),
+        }
+    }
+}
+
+/// The open ports. A port is in `http` or in `https`, never in both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports {
+    http: BTreeSet<Port>,
+    /// Node port → the port that the server listens on for it; [`KUBELET_TLS`] has the `tls` way in itself.
+    https: BTreeMap<Port, Port>,
+    localhost: BTreeSet<Port>,
+}
+
+/// The texts of the keys that speak of ports.
+pub(super) struct Texts<'a> {
+    pub(super) http: &'a str,
+    pub(super) https: &'a str,
+    pub(super) dnat: &'a str,
+    pub(super) localhost: &'a str,
+}
+
+impl Ports {
+    /// Whether node port `port` is reached over plain HTTP.
+    #[must_use]
+    pub fn http(&self, port: Port) -> bool {
+        self.http.contains(&port)
+    }
+
+    /// Whether node port `port` is reached over TLS.
+    #[must_use]
+    pub fn https(&self, port: Port) -> bool {
+        self.https.contains_key(&port)
+    }
+
+    /// Whether the agent dials `port` at `127.0.0.1`.
+    #[must_use]
+    pub fn localhost(&self, port: Port) -> bool {
+        self.localhost.contains(&port)
+    }
+
+    /// For each port over TLS that needs a listener of its own: the node's port and the listener's.
+    pub fn own_listeners(&self) -> impl Iterator<Item = (Port, Port)> {
+        self.https
+            .iter()
+            .filter(|(port, _)| **port != KUBELET_TLS)
+            .map(|(port, listen)| (*port, *listen))
+    }
+
+    pub(super) fn parse(texts: &Texts<'_>, listeners: Listeners, problems: &mut Problems) -> Self {
+        let mut ports = Self {
+            http: BTreeSet::from([KUBELET_HTTP]),
+            https: BTreeMap::from([(KUBELET_TLS, listeners.tls)]),
+            localhost: BTreeSet::new(),
+        };
+        for entry in list(texts.http) {
+            match plain(entry) {
+                Ok(port) => ports.open_http(port),
+                Err(reason) => problems.add(Key::HttpProxyPorts, entry, reason),
+            }
+        }
+        for entry in list(texts.https) {
+            if let Err(reason) =
+                with_listener(entry).and_then(|(p, listen)| ports.open_https(p, listen))
+            {
+                problems.add(Key::HttpsProxyPorts, entry, reason);
+            }
+        }
+        for entry in list(texts.dnat) {
+            if let Err(reason) = ports.open_pair(entry, listeners) {
+                problems.add(Key::DnatPortsPair, entry, reason);
+            }
+        }
+        for entry in list(texts.localhost) {
+            match plain(entry) {
+                Ok(port) => {
+                    ports.localhost.insert(port);
+                }
+                Err(reason) => problems.add(Key::LocalhostProxyPorts, entry, reason),
+            }
+        }
+        ports.http.retain(|port| !ports.https.contains_key(port));
+        ports
+    }
+
+    fn open_http(&mut self, port: Port) {
+        self.http.insert(port);
+    }
+
+    fn open_https(&mut self, port: Port, listen: Option<Port>) -> Result<(), String> {
+        if port == KUBELET_HTTP {
+            return Err(format!(
+                "{KUBELET_HTTP} is the kubelet's plain HTTP port and stays so"
+            ));
+        }
+        if port == KUBELET_TLS {
+            return match listen {
+                None => Ok(()),
+                Some(_) => Err(format!(
+                    "{KUBELET_TLS} is always reached at the tls way in itself"
+                )),
+            };
+        }
+        // Without "=listen" a port that is there already says nothing new.
+        if listen.is_none() && self.https.contains_key(&port) {
+            return Ok(());
+        }
+        let listen = listen.unwrap_or(port);
+        if let Some(earlier) = self.https.get(&port).filter(|earlier| **earlier != listen) {
+            return Err(format!(
+                "{port} already has the listener {earlier}, from an entry before this one"
+            ));
+        }
+        if let Some((other, _)) = self
+            .https
+            .iter()
+            .find(|(p, l)| **l == listen && **p != port)
+        {
+            return Err(format!(
+                "listener {listen} already stands for node port {other}"
+            ));
+        }
+        self.https.insert(port, listen);
+        Ok(())
+    }
+
+    fn open_pair(&mut self, entry: &str, listeners: Listeners) -> Result<(), String> {
+        let Some((left, right)) = entry.split_once('=') else {
+            self.open_http(plain(entry)?);
+            return Ok(());
+        };
+        let (port, listener) = (plain(left)?, plain(right)?);
+        if listener == listeners.http {
+            self.open_http(port);
+            Ok(())
+        } else if listener == listeners.tls {
+            self.open_https(port, None)
+        } else {
+            let Listeners { http, tls } = listeners;
+            Err(format!(
+                "{listener} is no listener of this server: write {port}={http} for http, {port}={tls} for tls"
+            ))
+        }
+    }
+}
+
+fn plain(entry: &str) -> Result<Port, String> {
+    entry
+        .trim()
+        .parse()
+        .map_err(|error: edge_tunnel_proto::id::ParseError| error.to_string())
+}
+
+fn with_listener(entry: &str) -> Result<(Port, Option<Port>), String> {
+    match entry.split_once('=') {
+        None => Ok((plain(entry)?, None)),
+        Some((port, listen)) => Ok((plain(port)?, Some(plain(listen)?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(http: &str, https: &str, dnat: &str, localhost: &str) -> (Ports, Vec<String>) {
+        let mut problems = Problems::default();
+        let texts = Texts {
+            http,
+            https,
+            dnat,
+            localhost,
+        };
+        let ports = Ports::parse(&texts, Listeners::default(), &mut problems);
+        (
+            ports,
+            problems
+                .listed()
+                .iter()
+                .map(|p| format!("{} {}", p.key, p.entry))
+                .collect(),
+        )
+    }
+
+    fn port(number: u16) -> Port {
+        Port::new(number).unwrap()
+    }
+
+    #[test]
+    fn the_kubelets_ports_are_always_open_and_keep_their_scheme() {
+        for (http, https) in [("", ""), ("10250", "10255"), ("10250,10255", "10250,10255")] {
+            let (ports, _) = parse(http, https, "10250=10264,10255=10263", "");
+            assert!(
+                ports.https(KUBELET_TLS) && !ports.http(KUBELET_TLS),
+                "{http} {https}"
+            );
+            assert!(
+                ports.http(KUBELET_HTTP) && !ports.https(KUBELET_HTTP),
+                "{http} {https}"
+            );
+            assert_eq!(ports.own_listeners().count(), 0);
+        }
+    }
+
+    #[test]
+    fn bad_entries_are_skipped_alone() {
+        let (ports, problems) = parse("9051, x,9052=1,\n70000, 9053", "0,9445, -1", "", "10250,no");
+        assert!(ports.http(port(9051)) && ports.http(port(9053)) && !ports.http(port(9052)));
+        assert!(ports.https(port(9445)) && ports.localhost(KUBELET_TLS));
+        assert_eq!(
+            problems,
+            [
+                "http-proxy-ports x",
+                "http-proxy-ports 9052=1",
+                "http-proxy-ports 70000",
+                "https-proxy-ports 0",
+                "https-proxy-ports -1",
+                "localhost-proxy-ports no"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_port_in_both_is_https() {
+        let (ports, problems) = parse("9051,9052", "9052", "", "");
+        assert!(ports.https(port(9052)) && !ports.http(port(9052)) && ports.http(port(9051)));
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn pairs_name_the_servers_listeners() {
+        let (ports, problems) = parse("", "", "9051=10264, 9052 = 10263,9053=9053,9054,=1,1=", "");
+        assert!(ports.http(port(9051)) && ports.https(port(9052)) && ports.http(port(9054)));
+        assert_eq!(
+            problems,
+            [
+                "dnat-ports-pair 9053=9053",
+                "dnat-ports-pair =1",
+                "dnat-ports-pair 1="
+            ]
+        );
+    }
+
+    #[test]
+    fn each_https_port_gets_one_listener_and_each_listener_one_port() {
+        let (ports, problems) = parse(
+            "",
+            "9445, 9446=11000,9446, 9447=11000, 9445=12000,10250=11001",
+            "9448=10263",
+            "",
+        );
+        let own: Vec<_> = ports
+            .own_listeners()
+            .map(|(p, l)| (p.get(), l.get()))
+            .collect();
+        assert_eq!(own, [(9445, 9445), (9446, 11000), (9448, 9448)]);
+        assert_eq!(
+            problems,
+            [
+                "https-proxy-ports 9447=11000",
+                "https-proxy-ports 9445=12000",
+                "https-proxy-ports 10250=11001"
+            ]
+        );
+    }
+}
