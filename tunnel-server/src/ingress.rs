@@ -1,1 +1,87 @@
-//! (being written)
+//! Ways in. Each accepts connections, learns who wants to reach what, and has the bytes carried there.
+//!
+//! In comes a socket, out goes an [`Inbound`] to whoever [`Open`]s streams; then the bytes pass through
+//! ([`connect`], [`tls`]). What the three share is here: binding
+//! ([`bind`], [`unix`]), accepting ([`accept`]), carrying ([`open`]), measuring ([`Metrics`]).
+
+use std::sync::Arc;
+
+use edge_tunnel_proto::sync::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::inbound::{Inbound, Way};
+use crate::refusal::Refusal;
+
+pub mod accept;
+mod answer;
+pub mod bind;
+pub mod connect;
+mod head;
+mod metrics;
+pub mod open;
+pub mod socket;
+#[cfg(test)]
+mod testing;
+pub mod tls;
+pub mod unix;
+
+pub use metrics::Metrics;
+pub use open::Open;
+
+/// How many connections one way in serves at a time; more wait in the kernel's queue.
+const CONNECTIONS: usize = 16_384;
+
+/// What a way in works with. Cheap to clone; clones share the limit on connections, so each way gets its
+/// own by [`Context::new`] and its listeners clones of that.
+#[derive(Clone, Debug)]
+pub struct Context<O> {
+    way: Way,
+    opener: O,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    permits: Arc<Semaphore>,
+    /// When callers of `tls` that name no node were last given advice.
+    advised: Arc<Mutex<Option<Instant>>>,
+}
+
+impl<O: Open> Context<O> {
+    /// The context of `way`. Every connection becomes a task of `tasks`; `shutdown` ends the accepting, has
+    /// HTTP connections close after the answer in hand, and leaves carried streams to end by themselves.
+    #[must_use]
+    pub fn new(
+        way: Way,
+        opener: O,
+        metrics: Metrics,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        Self {
+            way,
+            opener,
+            metrics,
+            tasks,
+            shutdown,
+            permits,
+            advised: Arc::default(),
+        }
+    }
+
+    /// Counts a request that got nowhere, and leaves its one line in the log.
+    fn refused(&self, inbound: &Inbound, refusal: &Refusal) {
+        self.metrics.request(self.way, refusal.reason);
+        tracing::info!(
+            way = self.way.name(),
+            caller = %inbound.caller,
+            client = inbound.client.map(tracing::field::display),
+            destination = %inbound.destination,
+            request = %inbound.request_id,
+            reason = refusal.reason,
+            "refused: {refusal}"
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! The accept loop: it only accepts. What comes of a connection happens in a task of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::Context;
+use super::open::Open;
+use super::socket::Socket;
+
+/// How long to wait after the first failed accept; doubled up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A bound listener.
+pub trait Listener: Send + Sync + 'static {
+    /// A caller's connection.
+    type Io: Socket;
+
+    /// The next connection, and where it comes from if that has an address. Cancel safe.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Option<SocketAddr>)>> + Send;
+}
+
+/// Accepts until `stop` or the context's shutdown, then closes the listener; connections go on. A
+/// connection's task starts with a permit that was there before its accept, so a flood waits in the kernel.
+pub(super) async fn accept_loop<O, L, F>(
+    context: &Context<O>,
+    listener: L,
+    stop: &CancellationToken,
+    serve: impl Fn(L::Io, Option<SocketAddr>) -> F,
+) where
+    O: Open,
+    L: Listener,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut pause = PAUSE_MIN;
+    loop {
+        let permits = Arc::clone(&context.permits);
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = context.shutdown.cancelled() => return,
+            accepted = async {
+                let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+                (listener.accept().await, permit)
+            } => accepted,
+        };
+        match accepted {
+            (Ok((io, client)), permit) => {
+                pause = PAUSE_MIN;
+                let open = context.metrics.connection(context.way);
+                let span = tracing::debug_span!(
+                    "ingress",
+                    way = context.way.name(),
+                    client = client.map(tracing::field::display)
+                );
+                let serving = serve(io, client);
+                let task = async move {
+                    serving.await;
+                    drop((open, permit));
+                };
+                context.tasks.spawn(task.instrument(span));
+            }
+            // The caller gave up while it waited: nothing is wrong here (accept(2) passes such errors on).
+            (Err(error), _) if is_the_callers(&error) => {
+                tracing::debug!(%error, "a connection ended before its accept")
+            }
+            (Err(error), permit) => {
+                drop(permit);
+                context.metrics.accept_error(context.way);
+                tracing::warn!(%error, way = context.way.name(), "cannot accept; is the limit on open files (ulimit -n) reached?");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+fn is_the_callers(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::inbound::Way;
+    use crate::ingress::testing::{Fake, context};
+
+    /// Fails with what is at hand: out of file descriptors first, then a caller's reset, then a connection.
+    struct Failing(AtomicUsize);
+
+    impl Listener for Failing {
+        type Io = DuplexStream;
+
+        async fn accept(&self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0..5 => Err(io::Error::from_raw_os_error(24)),
+                5 => Err(io::ErrorKind::ConnectionAborted.into()),
+                6 => Ok((tokio::io::duplex(1).0, None)),
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_are_waited_out_and_shutdown_ends_the_loop() {
+        let context = context(Way::Http, Fake::refusing());
+        let served = Arc::new(AtomicUsize::new(0));
+        let stop = CancellationToken::new();
+        let counter = Arc::clone(&served);
+        let begun = tokio::time::Instant::now();
+        let serve = move |_io, _client| {
+            let counter = Arc::clone(&counter);
+            async move {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let looping = accept_loop(&context, Failing(AtomicUsize::new(0)), &stop, serve);
+        let stopping = async {
+            while served.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(PAUSE_MIN).await;
+            }
+            context.shutdown.cancel();
+        };
+        tokio::join!(looping, stopping);
+        // 10 + 20 + 40 + 80 + 160 ms.
+        assert!(
+            begun.elapsed() >= Duration::from_millis(310),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Where the ways in meet what opens streams: one trait, so that they run on memory alone in tests.
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::Context;
+use super::metrics::OPENED;
+use super::socket::{Prefixed, Socket, part};
+use crate::inbound::Inbound;
+use crate::refusal::Refusal;
+
+/// How a carried stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Each direction by its own end of stream.
+    Clean,
+    /// By a failure on one side, which the other must see as one.
+    Broken,
+}
+
+/// Opens streams to nodes.
+pub trait Open: Clone + Send + Sync + 'static {
+    /// A stream to a node's target.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Opens a stream to what `inbound` asks for, in bounded time.
+    fn open(&self, inbound: &Inbound)
+    -> impl Future<Output = Result<Self::Stream, Refusal>> + Send;
+
+    /// Copies both ways, half-closes included, until both directions have ended or one has failed.
+    fn splice<C: Socket>(client: &mut C, stream: Self::Stream) -> impl Future<Output = End> + Send;
+}
+
+impl<O: Open> Context<O> {
+    /// Opens the stream, tells the caller so by `greeting`, in one write, and passes bytes until the end.
+    /// `ahead` are the caller's bytes that were read before and belong to the target. Where the stream is
+    /// refused the caller gets what `answer` makes of it.
+    pub(super) async fn carry<C: Socket>(
+        &self,
+        inbound: &Inbound,
+        client: C,
+        ahead: Bytes,
+        greeting: &[u8],
+        answer: impl FnOnce(&Refusal) -> Vec<u8>,
+    ) {
+        let mut client = Prefixed::new(ahead, client);
+        let stream = match self.opener.open(inbound).await {
+            Ok(stream) => stream,
+            Err(refusal) => {
+                self.refused(inbound, &refusal);
+                part(client, &answer(&refusal)).await;
+                return;
+            }
+        };
+        self.metrics.request(self.way, OPENED);
+        let (caller, destination) = (&inbound.caller, &inbound.destination);
+        tracing::debug!(%caller, %destination, request = %inbound.request_id, "opened");
+        let greeted = async {
+            client.write_all(greeting).await?;
+            client.flush().await
+        };
+        // A caller that is gone already: the drop aborts the stream.
+        if let Err(error) = greeted.await {
+            tracing::debug!(%error, "the caller went away while its stream was opened");
+            return;
+        }
+        if O::splice(&mut client, stream).await == End::Broken {
+            client.abort();
+        }
+    }
+}
