@@ -1,7 +1,7 @@
 //! Ways in. Each accepts connections, learns who wants to reach what, and has the bytes carried there.
 //!
 //! In comes a socket, out goes an [`Inbound`] to whoever [`Open`]s streams; then the bytes pass through
-//! ([`connect`], [`tls`]). What the three share is here: binding
+//! ([`connect`], [`tls`]) or are read as HTTP on the way ([`http`]). What the three share is here: binding
 //! ([`bind`], [`unix`]), accepting ([`accept`]), carrying ([`open`]), measuring ([`Metrics`]).
 
 use std::sync::Arc;
@@ -20,6 +20,7 @@ mod answer;
 pub mod bind;
 pub mod connect;
 mod head;
+pub mod http;
 mod metrics;
 pub mod open;
 pub mod socket;

@@ -67,7 +67,7 @@ pub(super) async fn accept_loop<O, L, F>(
             }
             // The caller gave up while it waited: nothing is wrong here (accept(2) passes such errors on).
             (Err(error), _) if is_the_callers(&error) => {
-                tracing::debug!(%error, "a connection ended before its accept")
+                tracing::debug!(%error, "a connection ended before its accept");
             }
             (Err(error), permit) => {
                 drop(permit);

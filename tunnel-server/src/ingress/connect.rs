@@ -75,18 +75,11 @@ pub async fn serve_unix<O: Open>(context: Context<O>, listener: Unix) {
     let serving = context.clone();
     let serve = move |io, _client| {
         let context = serving.clone();
-        async move {
-            context
-                .connect(
-                    io,
-                    None,
-                    Who {
-                        caller: Caller::UnixSocket,
-                        grant: None,
-                    },
-                )
-                .await
-        }
+        let who = Who {
+            caller: Caller::UnixSocket,
+            grant: None,
+        };
+        async move { context.connect(io, None, who).await }
     };
     accept_loop(&context, listener, &never, serve).await;
 }

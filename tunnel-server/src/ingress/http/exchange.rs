@@ -1,0 +1,315 @@
+//! One request and its response: where to, on which connection, what changes, when to give up.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use edge_tunnel_proto::id::RequestId;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use super::body::{self, Answer, FromNode, Outgoing};
+use super::guard::{Activity, Busy};
+use super::{Http, destination, headers, upgrade};
+use crate::inbound::{Caller, Inbound, Way};
+use crate::ingress::metrics::OPENED;
+use crate::ingress::open::Open;
+use crate::ingress::socket::Socket;
+use crate::refusal::{Kind, Refusal};
+use crate::route::Route;
+use crate::route::ports::{KUBELET_HTTP, KUBELET_TLS};
+
+/// What is served here, for those who ask for something else.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+
+/// One caller's connection, as its requests see it.
+#[derive(Debug)]
+pub(super) struct Exchange<O> {
+    pub(super) http: Arc<Http<O>>,
+    pub(super) client: Option<SocketAddr>,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl<O: Open> Exchange<O> {
+    /// Answers one request. `C` is the caller's socket, for a request that leaves HTTP.
+    pub(super) async fn answer<C: Socket>(&self, request: Request<Incoming>) -> Response<Answer> {
+        // Behind such a head nothing was checked: no second request is taken from the connection.
+        let last = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
+        let mut response = match self.serve::<C>(request).await {
+            Ok(response) => response,
+            Err(refusal) => refused(&refusal),
+        };
+        if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn serve<C: Socket>(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Refusal> {
+        if !self.http.settings.allows(self.client) {
+            let from = self
+                .client
+                .map_or_else(|| "here".to_owned(), |client| client.ip().to_string());
+            let message = format!(
+                "callers from {from} are not served: add their network to --http-allow-from"
+            );
+            return Err(self.unrouted(Refusal::new(
+                Kind::Forbidden,
+                "source_not_allowed",
+                message,
+            )));
+        }
+        if request.method() == Method::CONNECT {
+            self.http.context.metrics.request(Way::Http, "method");
+            let text = "CONNECT is served by the connect way in: --connect-uds, or --connect-listen with a client certificate";
+            let mut response = Response::new(body::text(text));
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(METHODS));
+            return Ok(response);
+        }
+        let asked = destination::find(request.uri(), request.headers())
+            .map_err(|refusal| self.unrouted(refusal))?;
+        let inbound = Inbound {
+            destination: asked.destination,
+            way: Way::Http,
+            caller: Caller::Anyone,
+            grant: None,
+            client: self.client,
+            request_id: RequestId::random(),
+        };
+        let upgrade =
+            headers::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
+        let port = inbound.destination.port;
+        let patient = upgrade.is_some() || port == KUBELET_HTTP || port == KUBELET_TLS;
+        let busy = self.activity.request(patient);
+        let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let request = onward(request, &inbound, asked.host, upgrade);
+        let result = async {
+            let route = self.http.routes.resolve(&inbound)?;
+            let fresh = on_client.is_some();
+            self.in_time(&route, self.forward(&inbound, &route, request, fresh))
+                .await
+        };
+        let mut response = result
+            .await
+            .inspect_err(|refusal| self.http.context.refused(&inbound, refusal))?;
+        self.http.context.metrics.request(Way::Http, OPENED);
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(self.back(response, busy));
+        }
+        let agreed = response.headers().get(UPGRADE).cloned();
+        let Some(on_client) = on_client else {
+            let message = format!(
+                "{}: the node went over to another protocol unasked",
+                inbound.destination
+            );
+            return Err(Refusal::new(Kind::BadGateway, "bad_response", message));
+        };
+        let on_node = hyper::upgrade::on(&mut response);
+        self.http
+            .context
+            .tasks
+            .spawn(upgrade::join::<O, C>(on_client, on_node));
+        let mut response = response.map(|_| body::none());
+        headers::back(response.headers_mut(), agreed);
+        Ok(response)
+    }
+
+    /// Counts and logs a refusal of a request that never got a destination.
+    fn unrouted(&self, refusal: Refusal) -> Refusal {
+        self.http.context.metrics.request(Way::Http, refusal.reason);
+        let client = self.client.map(tracing::field::display);
+        tracing::info!(
+            way = Way::Http.name(),
+            client,
+            reason = refusal.reason,
+            "refused: {refusal}"
+        );
+        refusal
+    }
+
+    fn back(&self, response: Response<Incoming>, busy: Busy) -> Response<Answer> {
+        let mut response = response
+            .map(|body| FromNode::new(body, Arc::clone(&self.activity), busy).boxed_unsync());
+        headers::back(response.headers_mut(), None);
+        // hyper brings it to what the caller speaks.
+        *response.version_mut() = Version::HTTP_11;
+        response
+    }
+
+    /// Gives up when no response's head came for too long after the last byte of the request.
+    async fn in_time<T>(
+        &self,
+        route: &Route,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let limit = self.http.settings.request;
+        let begun = tokio::time::Instant::now();
+        tokio::pin!(work);
+        loop {
+            let deadline = self.activity.last().max(begun) + limit;
+            tokio::select! {
+                biased;
+                result = &mut work => return result,
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            if self.activity.last().max(begun) + limit <= tokio::time::Instant::now() {
+                let message = format!(
+                    "node {}: {} did not answer within {} s",
+                    route.node,
+                    route.target,
+                    limit.as_secs()
+                );
+                return Err(Refusal::new(Kind::Timeout, "response_timeout", message));
+            }
+        }
+    }
+
+    /// Sends the request on a waiting connection or, if `fresh` is wanted or none is good, on a new one.
+    async fn forward(
+        &self,
+        inbound: &Inbound,
+        route: &Route,
+        mut request: Request<Outgoing>,
+        fresh: bool,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let key = (route.node.clone(), route.target);
+        if !fresh && let Some(mut sender) = self.http.pool.take(&key) {
+            let again = replay(&request);
+            match sender.try_send_request(request).await {
+                Ok(response) => {
+                    self.keep(key, sender);
+                    return Ok(response);
+                }
+                // The node may have closed the connection while the request was on its way: that is no
+                // answer. What never left is sent again, and so is what may be done twice (RFC 9110, 9.2.2).
+                Err(mut error) => match error
+                    .take_message()
+                    .or(again.filter(|_| !error.error().is_parse()))
+                {
+                    Some(unanswered) => request = unanswered,
+                    None => return Err(broke(route, &error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.dial(inbound, route).await?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| broke(route, &error))?;
+        self.keep(key, sender);
+        Ok(response)
+    }
+
+    async fn dial(
+        &self,
+        inbound: &Inbound,
+        route: &Route,
+    ) -> Result<SendRequest<Outgoing>, Refusal> {
+        let stream = self.http.context.opener.open(inbound).await?;
+        let shaking = Builder::new()
+            .max_buf_size(super::BUFFER_MAX)
+            .handshake(TokioIo::new(stream));
+        let (sender, connection) = shaking.await.map_err(|error| broke(route, &error))?;
+        self.http.context.tasks.spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "an HTTP connection to a node ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    /// Has the connection wait for the next request once its response is through.
+    fn keep(&self, key: super::pool::Key, mut sender: SendRequest<Outgoing>) {
+        let pool = self.http.pool.clone();
+        self.http.context.tasks.spawn(async move {
+            if sender.ready().await.is_ok() {
+                pool.put(key, sender);
+            }
+        });
+    }
+}
+
+/// A caller's request as one to a node.
+fn onward(
+    request: Request<Incoming>,
+    inbound: &Inbound,
+    host: Option<HeaderValue>,
+    upgrade: Option<HeaderValue>,
+) -> Request<Outgoing> {
+    let (mut parts, body) = request.into_parts();
+    let client = inbound.client.map(|client| client.ip());
+    headers::onward(&mut parts.headers, client, inbound.request_id, upgrade);
+    if let Some(host) = host {
+        parts.headers.insert(http::header::HOST, host);
+    }
+    let mut request = Request::new(body.boxed_unsync());
+    *request.method_mut() = parts.method;
+    // Origin-form: a node's service is no proxy.
+    *request.uri_mut() = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .map(Uri::from)
+        .unwrap_or_default();
+    *request.headers_mut() = parts.headers;
+    request
+}
+
+/// The same request again, if it may be sent twice: it has no body, and doing it twice does what once does.
+fn replay(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    let replayable = request.method().is_idempotent() && request.body().is_end_stream();
+    replayable.then(|| {
+        let mut again = Request::new(body::none());
+        *again.method_mut() = request.method().clone();
+        *again.uri_mut() = request.uri().clone();
+        *again.headers_mut() = request.headers().clone();
+        again
+    })
+}
+
+fn broke(route: &Route, error: &hyper::Error) -> Refusal {
+    let Route { node, target } = route;
+    let (reason, what) = if error.is_parse() {
+        let hint = format!(
+            "answered with something else than HTTP/1.1; if it speaks TLS, put {} under https-proxy-ports",
+            target.port
+        );
+        ("bad_response", hint)
+    } else {
+        (
+            "node_closed",
+            format!("closed the connection before it answered ({error})"),
+        )
+    };
+    Refusal::new(
+        Kind::BadGateway,
+        reason,
+        format!("node {node}: {target} {what}"),
+    )
+}
+
+fn refused(refusal: &Refusal) -> Response<Answer> {
+    let mut response = Response::new(body::text(&refusal.message));
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.kind.status()).expect("a kind's status is one");
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    if let Some(after) = refusal.retry_after {
+        headers.insert(RETRY_AFTER, after.as_secs().max(1).into());
+    }
+    response
+}

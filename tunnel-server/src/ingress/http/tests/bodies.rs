@@ -1,0 +1,182 @@
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+/// A node that sends back the raw bytes of one request, once it has seen `end`.
+fn mirror(
+    end: &'static str,
+    answer: impl Fn(String) -> String + Clone + Send + Sync + 'static,
+) -> Fake {
+    Fake::to(move |_inbound, mut stream: DuplexStream| {
+        let answer = answer.clone();
+        async move {
+            let seen = read_until(&mut stream, end).await;
+            stream.write_all(answer(seen).as_bytes()).await.unwrap();
+        }
+    })
+}
+
+#[tokio::test]
+async fn chunked_bodies_and_their_trailers_pass_both_ways() {
+    let http = server(
+        mirror("\r\n\r\n", |_| {
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n".to_owned()
+        }),
+        settings(),
+    );
+    let answer = ask(
+        &http,
+        "GET / HTTP/1.1\r\nHost: edge-1\r\nTE: trailers\r\nConnection: close, te\r\n\r\n",
+    )
+    .await;
+    assert!(
+        answer.contains("transfer-encoding: chunked\r\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.ends_with("3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n"),
+        "{answer}"
+    );
+
+    // A GET with a body is unusual, and lawful.
+    for method in ["POST", "GET"] {
+        let http = server(
+            mirror("0\r\nx-sum: 7\r\n\r\n", |seen| ok(&seen)),
+            settings(),
+        );
+        let request = format!(
+            "{method} / HTTP/1.1\r\nHost: edge-1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+             5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n"
+        );
+        let seen = ask(&http, &request).await;
+        assert!(
+            seen.contains("transfer-encoding: chunked\r\n")
+                && seen.contains("\r\n\r\n5\r\nhello\r\n0\r\n"),
+            "{seen}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bodies_stream_in_both_directions() {
+    let fake = Fake::to(|_inbound, mut stream: DuplexStream| async move {
+        read_until(&mut stream, "\r\n\r\nping").await;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npong")
+            .await
+            .unwrap();
+        read_until(&mut stream, "more").await;
+        stream.write_all(b"done").await.unwrap();
+    });
+    let http = server(fake, settings());
+    let mut client = dial(&http);
+    client
+        .write_all(b"POST / HTTP/1.1\r\nHost: edge-1\r\nContent-Length: 8\r\n\r\nping")
+        .await
+        .unwrap();
+    // The node's first half arrives while the caller's second half is not written yet.
+    read_until(&mut client, "pong").await;
+    client.write_all(b"more").await.unwrap();
+    read_until(&mut client, "done").await;
+}
+
+#[tokio::test]
+async fn responses_without_bodies_stay_as_they_are() {
+    let length = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    for (request, answer, expected) in [
+        ("HEAD", length, "content-length: 5\r\n"),
+        (
+            "GET",
+            "HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
+            "304 Not Modified\r\netag: x\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "204 No Content\r\n",
+        ),
+    ] {
+        let http = server(mirror("\r\n\r\n", |_| answer.to_owned()), settings());
+        let answer = ask(
+            &http,
+            &format!("{request} / HTTP/1.1\r\nHost: edge-1\r\nConnection: close\r\n\r\n"),
+        )
+        .await;
+        assert!(
+            answer.contains(expected) && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_a_502_that_says_so() {
+    for answer in [
+        "SSH-2.0-OpenSSH\r\n",
+        "\x15\x03\x03\0\x02\x02\x46",
+        "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    ] {
+        let http = server(mirror("\r\n\r\n", |_| answer.to_owned()), settings());
+        let answer = ask(
+            &http,
+            "GET / HTTP/1.1\r\nHost: edge-1\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 502 ") && answer.contains("edge-1"),
+            "{answer}"
+        );
+    }
+}
+
+/// A response that breaks off must not look whole, not even to a caller that takes the end of the
+/// connection for the end of the body.
+#[tokio::test]
+async fn a_response_that_breaks_off_is_a_reset() {
+    let http = server(
+        mirror("\r\n\r\n", |_| {
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_owned()
+        }),
+        settings(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (socket, from) = listener.accept().await.unwrap();
+    let serving = Arc::clone(&http);
+    http.context
+        .tasks
+        .spawn(async move { serving.connection(socket, Some(from)).await });
+    client
+        .write_all(b"GET / HTTP/1.0\r\nHost: edge-1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let error = client.read_to_end(&mut answer).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_takes_its_request_along() {
+    let (gone, mut seen_gone) = tokio::sync::mpsc::channel(1);
+    let fake = Fake::to(move |_inbound, mut stream: DuplexStream| {
+        let gone = gone.clone();
+        async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let end = stream.read(&mut [0; 1]).await;
+            gone.send(matches!(end, Ok(0) | Err(_))).await.unwrap();
+        }
+    });
+    let http = server(fake.clone(), settings());
+    let mut client = dial(&http);
+    client
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: edge-1\r\n\r\n")
+        .await
+        .unwrap();
+    while fake.destinations().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(client);
+    assert_eq!(seen_gone.recv().await, Some(true));
+}
