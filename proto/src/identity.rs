@@ -7,6 +7,7 @@
 mod alpn;
 mod bundle;
 mod certificate;
+mod files;
 mod handshake;
 mod live;
 mod name;
@@ -19,6 +20,7 @@ mod verify;
 pub use alpn::Alpn;
 pub use bundle::{Authority, BUNDLE_MAX, Bundle, BundleError, Pin, PinError, certificates_to_pem};
 pub use certificate::{BACKDATE, Certificate, ReadError, rfc3339};
+pub use files::{TEMPORARY, write_private};
 pub use live::Live;
 pub use name::{ClientName, Identity, NameError, TrustDomain};
 pub use tls::{

@@ -116,9 +116,6 @@ pub struct Issued {
     /// The trust bundle of the moment; DER.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub bundle: Vec<Vec<u8>>,
-    /// After how many seconds the holder should renew.
-    #[prost(uint64, tag = "3")]
-    pub renew_after_seconds: u64,
 }
 
 /// Why there is no certificate.
@@ -188,12 +185,11 @@ mod tests {
         let issued = Issued {
             chain: vec![vec![1]],
             bundle: vec![vec![2], vec![3]],
-            renew_after_seconds: 300,
         };
         let response = EnrollResponse {
             outcome: Some(Outcome::Issued(issued.clone())),
         };
-        let bytes = b"\x0a\x0c\x0a\x01\x01\x12\x01\x02\x12\x01\x03\x18\xac\x02";
+        let bytes = b"\x0a\x09\x0a\x01\x01\x12\x01\x02\x12\x01\x03";
         assert_eq!(response.encode_to_vec(), bytes);
         assert_eq!(
             RenewResponse {
