@@ -1,0 +1,62 @@
+//! Why this node's identity cannot be used or had.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use edge_tunnel_proto::code::Code;
+
+/// Why the agent's identity cannot be used or had. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The folder, or a file in it, cannot be read or written.
+    #[error(
+        "{path} cannot be used: {error}; the state folder (--state-dir) must be writable for the agent's user"
+    )]
+    Folder {
+        /// The folder or the file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file holds something else than expected.
+    #[error(
+        "{path} cannot be used: {reason}; restore it, or remove certificate.pem from that folder and give the agent a \
+         new join token"
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// There is no certificate yet.
+    #[error(
+        "this node has no certificate yet; give the agent a join token (`edge-tunnel-server token create`)"
+    )]
+    NotEnrolled,
+    /// There is no bundle, so no server can be believed.
+    #[error(
+        "this node has a certificate but no bundle.pem, so it can believe no server; restore it or enrol anew"
+    )]
+    NoBundle,
+    /// The server said no.
+    #[error("the server issued no certificate ({code}): {message}")]
+    Refused {
+        /// Why, for programs.
+        code: Code,
+        /// Why, and what to do, for people.
+        message: String,
+        /// When to ask again; `None`: not before someone has done something about it.
+        retry_after: Option<Duration>,
+    },
+    /// The server's answer makes no sense.
+    #[error("the server's answer to the request for a certificate cannot be used: {0}")]
+    Answer(String),
+    /// Making a key or a request failed.
+    #[error("a key or a certificate request could not be made: {0}")]
+    Crypto(rcgen::Error),
+    /// The task that writes the files died.
+    #[error("the new certificate could not be kept: {0}")]
+    Keep(#[from] tokio::task::JoinError),
+}
