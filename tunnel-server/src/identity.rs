@@ -1,31 +1,244 @@
-//! (being written)
+//! Who an agent is, and who a caller is: the CA, registrations, join tokens, and the one function that says who is at
+//! the other end of a connection.
+//!
+//! In: evidence, certificate chains. Out: certificates, [`Peer`]s, and word of registrations that ended.
 
-use edge_tunnel_proto::id::{NodeName, Port};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-/// Which ports a caller may reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortsGrant {
-    /// Those that the configuration opens.
-    Configured,
-    /// Every port.
-    All,
-    /// These.
-    List(Vec<Port>),
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::identity::{Alpn, Token, TrustDomain, agents_server, connect_server};
+use edge_tunnel_proto::message::enroll::{
+    EnrollRequest, EnrollResponse, Outcome, Refusal, RenewRequest, RenewResponse,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::Semaphore;
+
+use self::enroll::Desk;
+use self::server_key::ServerKey;
+use self::store::Store;
+
+pub mod ca;
+mod classify;
+mod csr;
+mod enroll;
+mod grant;
+mod issue;
+mod registrations;
+mod server_key;
+mod store;
+mod text;
+mod tokens;
+
+pub use self::ca::{Ca, CaError, CaInfo, Files, OperatorCa, Phase, Step};
+pub use self::classify::{ClassifyError, Holder, Peer};
+pub use self::grant::{Grant, GrantError, NodePattern, PortsGrant};
+pub use self::issue::{CLIENT_LIFETIME, NODE_LIFETIME};
+pub use self::registrations::{Ended, Registration, RegistrationError, Registrations, Standing};
+pub use self::store::StoreError;
+pub use self::tokens::{RedeemError, Scope, TTL_MAX, TokenInfo, Tokens, TokensError, USES_MAX};
+
+/// For how long after its expiry a certificate may be renewed, unless told otherwise.
+pub const RENEW_GRACE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How many enrolments are worked on at once: each is a handful of file writes, so more would only queue at the disk.
+const AT_ONCE: usize = 4;
+
+/// How many more may wait; whoever comes then is told when to come back.
+const WAITING: usize = 256;
+
+/// When an agent may come back that found too many before it.
+const AFTER_BUSY: Duration = Duration::from_secs(5);
+
+/// Why the identities could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The CA.
+    #[error(transparent)]
+    Ca(#[from] CaError),
 }
 
-/// What a client certificate was issued for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// The nodes.
-    pub nodes: Vec<NodeName>,
-    /// The ports.
-    pub ports: PortsGrant,
+/// What identities are built from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The state folder; created when it is missing.
+    pub state_dir: PathBuf,
+    /// The name space of this installation.
+    pub trust_domain: TrustDomain,
+    /// The time.
+    pub clock: Clock,
+    /// For how long after its expiry a certificate may be renewed.
+    pub renew_grace: Duration,
+    /// A CA of the operator's own, in place of the embedded one.
+    pub operator_ca: Option<OperatorCa>,
 }
 
-impl Grant {
-    /// Whether the certificate reaches this node.
+/// Everything about identities on this server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ca: Arc<Ca>,
+    tokens: Tokens,
+    registrations: Registrations,
+    renew_grace: Duration,
+    agents_key: Arc<ServerKey>,
+    working: Arc<Semaphore>,
+    waiting: Semaphore,
+}
+
+impl Identity {
+    /// Opens the state folder; at the first start makes it and the CA. Blocks for some file operations.
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+        let Settings {
+            state_dir,
+            trust_domain,
+            clock,
+            renew_grace,
+            operator_ca,
+        } = settings;
+        let store = Store::open(&state_dir)?;
+        let ca = Arc::new(match operator_ca {
+            None => Ca::embedded(store.clone(), &trust_domain, &clock)?,
+            Some(files) => Ca::operator(files, &trust_domain, &clock)?,
+        });
+        let registrations = Registrations::open(store.clone(), clock.clone())?;
+        Ok(Self(Arc::new(Inner {
+            agents_key: Arc::new(ServerKey::new(&ca, &[])?),
+            ca,
+            tokens: Tokens::new(store, clock),
+            registrations,
+            renew_grace,
+            working: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Semaphore::new(WAITING),
+        })))
+    }
+
+    /// Takes over what others have changed in the state folder or in the operator's CA files. Blocks for some file
+    /// operations.
+    pub fn reload(&self) -> Result<(), OpenError> {
+        self.0.ca.reload()?;
+        self.0.registrations.reload()?;
+        Ok(())
+    }
+
+    /// The CA.
     #[must_use]
-    pub fn allows_node(&self, node: &NodeName) -> bool {
-        self.nodes.contains(node)
+    pub fn ca(&self) -> &Ca {
+        &self.0.ca
+    }
+
+    /// Join tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// Registrations of nodes.
+    #[must_use]
+    pub fn registrations(&self) -> &Registrations {
+        &self.0.registrations
+    }
+
+    /// Makes a join token that carries the pin of the CA, and says until when it is good.
+    pub fn create_token(
+        &self,
+        scope: Scope,
+        ttl: Duration,
+    ) -> Result<(Token, SystemTime), TokensError> {
+        self.0.tokens.create(scope, ttl, self.0.ca.pin())
+    }
+
+    /// The TLS settings of the agents' listener, for TLS and QUIC alike: sessions and enrolment.
+    #[must_use]
+    pub fn agents_config(&self) -> ServerConfig {
+        agents_server(self.0.ca.trust(), Arc::clone(&self.0.agents_key) as _)
+    }
+
+    /// The TLS settings of the mutual-TLS way in; `names` are the DNS names and addresses by which callers dial it.
+    pub fn connect_config(&self, names: &[String]) -> Result<ServerConfig, CaError> {
+        let key = ServerKey::new(&self.0.ca, names)?;
+        Ok(connect_server(self.0.ca.trust(), Arc::new(key)))
+    }
+
+    /// Who showed `chain` (leaf first) on a connection whose handshake agreed on `alpn`; `None` on the mutual-TLS way
+    /// in. Called after every handshake, resumed or full, and before anything else is done with the connection.
+    pub fn classify(
+        &self,
+        alpn: Option<Alpn>,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<Peer, ClassifyError> {
+        classify::classify(
+            alpn,
+            chain,
+            self.0.ca.trust(),
+            &self.0.registrations,
+            self.0.renew_grace,
+        )
+    }
+
+    /// Answers an enrolment of `peer`, as it was classified.
+    pub async fn enroll(&self, request: EnrollRequest, peer: Peer) -> EnrollResponse {
+        let outcome = self.work(move |desk| desk.enroll(&request, &peer)).await;
+        EnrollResponse {
+            outcome: Some(outcome),
+        }
+    }
+
+    /// Answers a renewal over the session of `holder`, as it was classified.
+    pub async fn renew(&self, request: RenewRequest, holder: Holder) -> RenewResponse {
+        let outcome = self
+            .work(move |desk| desk.renew(&request.csr, &holder))
+            .await;
+        RenewResponse {
+            outcome: Some(outcome),
+        }
+    }
+
+    async fn work(&self, work: impl FnOnce(Desk<'_>) -> Outcome + Send + 'static) -> Outcome {
+        let Ok(_waiting) = self.0.waiting.try_acquire() else {
+            let words = "too many nodes are enrolling at this moment; the agent tries again";
+            return Outcome::Refusal(Refusal::new(Code::Overloaded, words, Some(AFTER_BUSY)));
+        };
+        let permit = Arc::clone(&self.0.working)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let inner = Arc::clone(&self.0);
+        let work = move || {
+            // Given back when the work is done, not when whoever waits for it goes away.
+            let _permit = permit;
+            let Inner {
+                ca,
+                tokens,
+                registrations,
+                ..
+            } = &*inner;
+            work(Desk {
+                ca,
+                tokens,
+                registrations,
+            })
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "file work, at most AT_ONCE at a time"
+        )]
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|error| {
+            tracing::error!(%error, "an enrolment failed");
+            let words = "the server could not issue a certificate; its log says why";
+            Outcome::Refusal(Refusal::new(Code::Internal, words, Some(AFTER_BUSY)))
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

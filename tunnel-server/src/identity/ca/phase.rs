@@ -1,0 +1,52 @@
+//! The steps of a rotation, and the CA as people see it.
+
+use std::time::SystemTime;
+
+use edge_tunnel_proto::identity::{Bundle, Pin};
+
+/// Where a rotation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// One CA.
+    Steady,
+    /// The next CA is believed, the old one signs.
+    Introduced,
+    /// The next CA signs, the old one is believed.
+    Signing,
+}
+
+/// A step of a rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Make the next CA and believe it.
+    Introduce,
+    /// Sign with it.
+    Sign,
+    /// Drop the old one, and with it every certificate that it signed.
+    Finish,
+}
+
+impl Phase {
+    /// The step that may come next.
+    #[must_use]
+    pub const fn next(self) -> Step {
+        match self {
+            Self::Steady => Step::Introduce,
+            Self::Introduced => Step::Sign,
+            Self::Signing => Step::Finish,
+        }
+    }
+}
+
+/// The CA as `ca show` prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaInfo {
+    /// Where a rotation stands; an operator's CA is always steady.
+    pub phase: Phase,
+    /// Since when; unknown for an operator's CA.
+    pub since: Option<SystemTime>,
+    /// The pin of the CA that signs: what join tokens carry.
+    pub signs: Pin,
+    /// All that is believed.
+    pub bundle: Bundle,
+}

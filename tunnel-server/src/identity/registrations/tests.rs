@@ -1,0 +1,90 @@
+use super::*;
+
+fn now() -> SystemTime {
+    instant(1_800_000_000_000)
+}
+
+fn open(folder: &std::path::Path) -> Registrations {
+    let clock = Clock::fixed(now());
+    Registrations::open(Store::open(folder).unwrap(), clock).unwrap()
+}
+
+#[test]
+fn a_revocation_survives_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (node, id): (NodeName, _) = ("edge-1".parse().unwrap(), RegistrationId::random());
+    let registrations = open(folder.path());
+    let mut ended = registrations.ended();
+    assert_eq!(registrations.standing(&node, id), Standing::Unknown);
+    registrations.register(&node, id, None, now()).unwrap();
+    registrations.register(&node, id, None, now()).unwrap();
+    assert_eq!(registrations.standing(&node, id), Standing::Current);
+    assert!(ended.try_recv().is_err());
+    registrations.revoke(&node).unwrap();
+    assert_eq!(
+        ended.try_recv().unwrap(),
+        Ended {
+            node: node.clone(),
+            registration: id
+        }
+    );
+    registrations.revoke(&node).unwrap();
+    assert!(ended.try_recv().is_err(), "it ended only once");
+
+    let again = open(folder.path());
+    assert_eq!(again.standing(&node, id), Standing::Revoked);
+    assert!(matches!(
+        again.register(&node, id, None, now()),
+        Err(RegistrationError::Moved(_))
+    ));
+    let (next, before) = (RegistrationId::random(), now() - Duration::from_secs(1));
+    assert!(
+        again.register(&node, next, Some(id), before).is_err(),
+        "by a right from before"
+    );
+    again.register(&node, next, Some(id), now()).unwrap();
+    assert_eq!(again.standing(&node, next), Standing::Current);
+    let other = "edge-2".parse().unwrap();
+    assert!(matches!(
+        again.revoke(&other),
+        Err(RegistrationError::Unknown(_))
+    ));
+}
+
+#[test]
+fn a_replacement_names_what_it_replaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let node: NodeName = "edge-1".parse().unwrap();
+    let ids: [_; 3] = std::array::from_fn(|_| RegistrationId::random());
+    let registrations = open(folder.path());
+    let mut ended = registrations.ended();
+    registrations.register(&node, ids[0], None, now()).unwrap();
+    assert!(registrations.register(&node, ids[1], None, now()).is_err());
+    assert!(
+        registrations
+            .register(&node, ids[1], Some(ids[2]), now())
+            .is_err()
+    );
+    registrations
+        .register(&node, ids[1], Some(ids[0]), now())
+        .unwrap();
+    assert_eq!(ended.try_recv().unwrap().registration, ids[0]);
+    assert_eq!(registrations.standing(&node, ids[0]), Standing::Replaced);
+    // A late repetition of the first does not come back over the second.
+    assert!(registrations.register(&node, ids[0], None, now()).is_err());
+    assert_eq!(registrations.standing(&node, ids[1]), Standing::Current);
+}
+
+#[test]
+fn another_process_revokes_and_reload_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let (node, id): (NodeName, _) = ("edge-1".parse().unwrap(), RegistrationId::random());
+    let (ours, theirs) = (open(folder.path()), open(folder.path()));
+    ours.register(&node, id, None, now()).unwrap();
+    let mut ended = ours.ended();
+    theirs.revoke(&node).unwrap();
+    assert_eq!(ours.standing(&node, id), Standing::Current);
+    ours.reload().unwrap();
+    assert_eq!(ended.try_recv().unwrap().registration, id);
+    assert_eq!(ours.standing(&node, id), Standing::Revoked);
+}
