@@ -97,7 +97,6 @@ pub fn agents_server(trust: &Trust, key: Arc<dyn ResolvesServerCert>) -> ServerC
         Alpn::Enroll.as_bytes().to_vec(),
     ];
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
     config
 }
 
