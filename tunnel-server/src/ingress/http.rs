@@ -32,6 +32,7 @@ mod exchange;
 mod framing;
 mod guard;
 mod headers;
+mod node;
 mod pool;
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,19 @@
 //! Where the ways in meet what opens streams: one trait, so that they run on memory alone in tests.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{self, Poll};
+
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use edge_tunnel_proto::splice::splice;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::Context;
 use super::metrics::OPENED;
 use super::socket::{Prefixed, Socket, part};
 use crate::inbound::Inbound;
 use crate::refusal::Refusal;
-
-/// How a carried stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Each direction by its own end of stream.
-    Clean,
-    /// By a failure on one side, which the other must see as one.
-    Broken,
-}
+use crate::relay::{Opened, Relay};
 
 /// Opens streams to nodes.
 pub trait Open: Clone + Send + Sync + 'static {
@@ -27,8 +24,53 @@ pub trait Open: Clone + Send + Sync + 'static {
     fn open(&self, inbound: &Inbound)
     -> impl Future<Output = Result<Self::Stream, Refusal>> + Send;
 
-    /// Copies both ways, half-closes included, until both directions have ended or one has failed.
-    fn splice<C: Socket>(client: &mut C, stream: Self::Stream) -> impl Future<Output = End> + Send;
+    /// Copies both ways, half-closes included, until both directions have ended or one has failed, which the
+    /// other side then sees as a failure.
+    fn splice<C: Socket>(client: C, stream: Self::Stream) -> impl Future<Output = ()> + Send;
+}
+
+impl Open for Relay {
+    type Stream = Opened;
+
+    fn open(&self, inbound: &Inbound) -> impl Future<Output = Result<Opened, Refusal>> + Send {
+        Self::open(self, inbound)
+    }
+
+    async fn splice<C: Socket>(client: C, opened: Opened) {
+        let outcome = splice(client, opened.stream).await;
+        if let Err(error) = outcome.result {
+            let (sent, received) = (outcome.sent, outcome.received);
+            tracing::debug!(%error, sent, received, "a stream broke off");
+        }
+    }
+}
+
+impl AsyncRead for Opened {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Opened {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl<O: Open> Context<O> {
@@ -64,8 +106,6 @@ impl<O: Open> Context<O> {
             tracing::debug!(%error, "the caller went away while its stream was opened");
             return;
         }
-        if O::splice(&mut client, stream).await == End::Broken {
-            client.abort();
-        }
+        O::splice(client, stream).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A caller's connection, whatever carries it: bytes both ways, an abort, and a parting that lets a last
+//! A caller's connection, whatever carries it: bytes both ways, a reset, and a parting that lets a last
 //! answer arrive.
 
 use std::io;
@@ -7,43 +7,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use edge_tunnel_proto::splice::Reset;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::server::TlsStream;
 
 /// How long, and for how many bytes, a caller that was refused may still talk before the connection drops.
 const PARTING_TIME: Duration = Duration::from_secs(1);
 const PARTING_BYTES: usize = 64 * 1024;
 
 /// A caller's connection.
-pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Makes the drop that follows a reset, so that a failure is not taken for a clean end.
-    fn abort(&mut self);
-}
+pub trait Socket: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static {}
 
-impl Socket for TcpStream {
-    fn abort(&mut self) {
-        // Fails only on a connection that is gone already.
-        let _ = self.set_zero_linger();
-    }
-}
-
-impl Socket for UnixStream {
-    /// A unix socket has no reset: its peer sees an end either way.
-    fn abort(&mut self) {}
-}
-
-impl Socket for TlsStream<TcpStream> {
-    /// Besides the reset there is no close_notify, which TLS callers take for a truncation (RFC 8446, 6.1).
-    fn abort(&mut self) {
-        self.get_mut().0.abort();
-    }
-}
-
-#[cfg(test)]
-impl Socket for tokio::io::DuplexStream {
-    fn abort(&mut self) {}
-}
+impl<S: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static> Socket for S {}
 
 /// A connection of which some bytes were read ahead: they come first.
 #[derive(Debug)]
@@ -59,9 +33,9 @@ impl<C> Prefixed<C> {
     }
 }
 
-impl<C: Socket> Socket for Prefixed<C> {
-    fn abort(&mut self) {
-        self.io.abort();
+impl<C: Reset> Reset for Prefixed<C> {
+    fn reset(&mut self) {
+        self.io.reset();
     }
 }
 
@@ -134,6 +108,8 @@ pub(super) async fn part<C: Socket>(mut io: C, answer: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[tokio::test]
@@ -163,19 +139,5 @@ mod tests {
         assert_eq!(answer, b"no");
         drop(client);
         parting.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_abort_is_a_reset() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (server, _) = listener.accept().await.unwrap();
-        let mut server = Prefixed::new(Bytes::new(), server);
-        server.abort();
-        drop(server);
-        let error = client.read(&mut [0; 1]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }

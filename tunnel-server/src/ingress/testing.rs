@@ -7,7 +7,7 @@ use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::open::{End, Open};
+use super::open::Open;
 use super::socket::Socket;
 use super::{Context, Metrics};
 use crate::inbound::{Inbound, Way};
@@ -71,10 +71,12 @@ impl Open for Fake {
         Ok(near)
     }
 
-    async fn splice<C: Socket>(client: &mut C, mut stream: DuplexStream) -> End {
-        match tokio::io::copy_bidirectional(client, &mut stream).await {
-            Ok(_) => End::Clean,
-            Err(_) => End::Broken,
+    async fn splice<C: Socket>(mut client: C, mut stream: DuplexStream) {
+        if tokio::io::copy_bidirectional(&mut client, &mut stream)
+            .await
+            .is_err()
+        {
+            client.reset();
         }
     }
 }

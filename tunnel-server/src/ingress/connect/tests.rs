@@ -177,3 +177,108 @@ async fn a_caller_that_does_not_ask_is_not_waited_for() {
     client.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
+
+/// A certificate of this name, signed by `ca` or by itself.
+fn certificate(
+    name: &str,
+    ca: Option<&rcgen::Issuer<'_, rcgen::KeyPair>>,
+) -> (rcgen::Certificate, rcgen::KeyPair) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = if ca.is_none() {
+        rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)
+    } else {
+        rcgen::IsCa::NoCa
+    };
+    let certificate = match ca {
+        None => params.self_signed(&key).unwrap(),
+        Some(ca) => params.signed_by(&key, ca).unwrap(),
+    };
+    (certificate, key)
+}
+
+#[tokio::test]
+async fn over_tls_a_certificate_names_the_caller() {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let (root, root_key) = certificate("ca", None);
+    let ca = rcgen::Issuer::new(
+        rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap(),
+        root_key,
+    );
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root.der().clone()).unwrap();
+    let roots = Arc::new(roots);
+    let leaf = |name| {
+        let (certificate, key) = certificate(name, Some(&ca));
+        (
+            vec![certificate.der().clone()],
+            rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
+    };
+    let (chain, key) = leaf("localhost");
+    let builder = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::clone(&roots),
+        Arc::clone(&provider),
+    );
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(builder.build().unwrap())
+        .with_single_cert(chain, key)
+        .unwrap();
+    let server = Arc::new(server);
+    let certificates = Certificates {
+        config: Arc::new(move || Arc::clone(&server)),
+        identify: Arc::new(|session| {
+            let shown = session.peer_certificates().map_or(0, <[_]>::len);
+            Ok(Who {
+                caller: Caller::Certificate(format!("shows {shown}").into()),
+                grant: None,
+            })
+        }),
+    };
+
+    let fake = greeter();
+    let context = context(Way::Connect, fake.clone());
+    let listener = Tcp::bind("127.0.0.1:0".parse().unwrap(), "--connect-listen").unwrap();
+    let address = listener.address();
+    let serving = tokio::spawn(serve_tls(context.clone(), listener, certificates));
+
+    let connect = async |client: rustls::ClientConfig| {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        let mut tls = connector
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await
+            .unwrap();
+        // In TLS 1.3 a refused certificate shows at the first read.
+        let _ = tls
+            .write_all(b"CONNECT edge-1:10250 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nbytes")
+            .await;
+        let _ = tls.shutdown().await;
+        let mut answer = String::new();
+        tls.read_to_string(&mut answer).await.map(|_| answer)
+    };
+    let client = || {
+        rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(Arc::clone(&roots))
+    };
+    let (chain, key) = leaf("prometheus");
+    let answer = connect(client().with_client_auth_cert(chain, key).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        answer,
+        "HTTP/1.1 200 Connection Established\r\n\r\nhello bytes bye"
+    );
+    assert_eq!(
+        fake.asked.lock()[0].caller,
+        Caller::Certificate("shows 1".into())
+    );
+    assert!(connect(client().with_no_client_auth()).await.is_err());
+    assert_eq!(fake.destinations().len(), 1);
+    context.shutdown.cancel();
+    serving.await.unwrap();
+}

@@ -7,9 +7,7 @@ use edge_tunnel_proto::id::RequestId;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
 
 use super::body::{self, Answer, FromNode, Outgoing};
 use super::guard::{Activity, Busy};
@@ -97,7 +95,7 @@ impl<O: Open> Exchange<O> {
         let result = async {
             let route = self.http.routes.resolve(&inbound)?;
             let fresh = on_client.is_some();
-            self.in_time(&route, self.forward(&inbound, &route, request, fresh))
+            self.in_time(&route, self.http.send(&inbound, &route, request, fresh))
                 .await
         };
         let mut response = result
@@ -174,70 +172,6 @@ impl<O: Open> Exchange<O> {
             }
         }
     }
-
-    /// Sends the request on a waiting connection or, if `fresh` is wanted or none is good, on a new one.
-    async fn forward(
-        &self,
-        inbound: &Inbound,
-        route: &Route,
-        mut request: Request<Outgoing>,
-        fresh: bool,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let key = (route.node.clone(), route.target);
-        if !fresh && let Some(mut sender) = self.http.pool.take(&key) {
-            let again = replay(&request);
-            match sender.try_send_request(request).await {
-                Ok(response) => {
-                    self.keep(key, sender);
-                    return Ok(response);
-                }
-                // The node may have closed the connection while the request was on its way: that is no
-                // answer. What never left is sent again, and so is what may be done twice (RFC 9110, 9.2.2).
-                Err(mut error) => match error
-                    .take_message()
-                    .or(again.filter(|_| !error.error().is_parse()))
-                {
-                    Some(unanswered) => request = unanswered,
-                    None => return Err(broke(route, &error.into_error())),
-                },
-            }
-        }
-        let mut sender = self.dial(inbound, route).await?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| broke(route, &error))?;
-        self.keep(key, sender);
-        Ok(response)
-    }
-
-    async fn dial(
-        &self,
-        inbound: &Inbound,
-        route: &Route,
-    ) -> Result<SendRequest<Outgoing>, Refusal> {
-        let stream = self.http.context.opener.open(inbound).await?;
-        let shaking = Builder::new()
-            .max_buf_size(super::BUFFER_MAX)
-            .handshake(TokioIo::new(stream));
-        let (sender, connection) = shaking.await.map_err(|error| broke(route, &error))?;
-        self.http.context.tasks.spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "an HTTP connection to a node ended");
-            }
-        });
-        Ok(sender)
-    }
-
-    /// Has the connection wait for the next request once its response is through.
-    fn keep(&self, key: super::pool::Key, mut sender: SendRequest<Outgoing>) {
-        let pool = self.http.pool.clone();
-        self.http.context.tasks.spawn(async move {
-            if sender.ready().await.is_ok() {
-                pool.put(key, sender);
-            }
-        });
-    }
 }
 
 /// A caller's request as one to a node.
@@ -264,39 +198,6 @@ fn onward(
         .unwrap_or_default();
     *request.headers_mut() = parts.headers;
     request
-}
-
-/// The same request again, if it may be sent twice: it has no body, and doing it twice does what once does.
-fn replay(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    let replayable = request.method().is_idempotent() && request.body().is_end_stream();
-    replayable.then(|| {
-        let mut again = Request::new(body::none());
-        *again.method_mut() = request.method().clone();
-        *again.uri_mut() = request.uri().clone();
-        *again.headers_mut() = request.headers().clone();
-        again
-    })
-}
-
-fn broke(route: &Route, error: &hyper::Error) -> Refusal {
-    let Route { node, target } = route;
-    let (reason, what) = if error.is_parse() {
-        let hint = format!(
-            "answered with something else than HTTP/1.1; if it speaks TLS, put {} under https-proxy-ports",
-            target.port
-        );
-        ("bad_response", hint)
-    } else {
-        (
-            "node_closed",
-            format!("closed the connection before it answered ({error})"),
-        )
-    };
-    Refusal::new(
-        Kind::BadGateway,
-        reason,
-        format!("node {node}: {target} {what}"),
-    )
 }
 
 fn refused(refusal: &Refusal) -> Response<Answer> {

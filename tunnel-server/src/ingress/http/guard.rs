@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use edge_tunnel_proto::splice::Reset;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -172,14 +173,14 @@ impl<C: Socket> Guarded<C> {
 impl<C: Socket> Drop for Guarded<C> {
     fn drop(&mut self) {
         if self.activity.broken.load(Ordering::Relaxed) {
-            self.io.abort();
+            self.io.reset();
         }
     }
 }
 
-impl<C: Socket> Socket for Guarded<C> {
-    fn abort(&mut self) {
-        self.io.abort();
+impl<C: Socket> Reset for Guarded<C> {
+    fn reset(&mut self) {
+        self.io.reset();
     }
 }
 

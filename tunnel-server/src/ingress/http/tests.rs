@@ -39,7 +39,7 @@ fn dial(http: &Arc<Http<Fake>>) -> DuplexStream {
     http.context.tasks.spawn(async move {
         serving
             .connection(server, Some(CLIENT.parse().unwrap()))
-            .await
+            .await;
     });
     client
 }

@@ -5,7 +5,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::guard::Guarded;
-use crate::ingress::open::{End, Open};
+use crate::ingress::open::Open;
 use crate::ingress::socket::{Prefixed, Socket};
 
 /// Joins the two ends once hyper lets go of them, until both directions have ended.
@@ -25,9 +25,7 @@ pub(super) async fn join<O: Open, C: Socket>(client: OnUpgrade, node: OnUpgrade)
         tracing::debug!(%error, "the caller went away at its upgrade");
         return;
     }
-    if O::splice(&mut client, node.io.into_inner()).await == End::Broken {
-        client.abort();
-    }
+    O::splice(client, node.io.into_inner()).await;
 }
 
 fn inner<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
