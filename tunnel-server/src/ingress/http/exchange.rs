@@ -68,8 +68,7 @@ impl<O: Open> Exchange<O> {
         if request.method() == Method::CONNECT {
             self.http.context.metrics.request(Way::Http, "method");
             let text = "CONNECT is served by the connect way in: --connect-uds, or --connect-listen with a client certificate";
-            let mut response = Response::new(body::text(text));
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, text);
             response
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static(METHODS));
@@ -201,16 +200,20 @@ fn onward(
 }
 
 fn refused(refusal: &Refusal) -> Response<Answer> {
-    let mut response = Response::new(body::text(&refusal.message));
-    *response.status_mut() =
-        StatusCode::from_u16(refusal.kind.status()).expect("a kind's status is one");
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    let status = StatusCode::from_u16(refusal.kind.status()).expect("a kind's status is one");
+    let mut response = plain(status, &refusal.message);
     if let Some(after) = refusal.retry_after {
-        headers.insert(RETRY_AFTER, after.as_secs().max(1).into());
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, after.as_secs().max(1).into());
     }
+    response
+}
+
+fn plain(status: StatusCode, line: &str) -> Response<Answer> {
+    let mut response = Response::new(body::text(line));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }

@@ -25,12 +25,14 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 /// What the protocol needs to be understood at all: `Connection` cannot name it away.
 const INDISPENSABLE: [HeaderName; 2] = [HOST, CONTENT_LENGTH];
 
-/// The protocol that these headers ask, or agree, to go over to.
+/// The protocol that these headers ask to go over to. HTTP/2 is none of them: its `h2c` upgrade is obsolete
+/// (RFC 9113, 3.1) and concerns this hop alone.
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    tokens(headers, &CONNECTION)
-        .any(|token| token.eq_ignore_ascii_case("upgrade"))
-        .then(|| headers.get(UPGRADE).cloned())
-        .flatten()
+    let wanted = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let protocol = headers
+        .get(UPGRADE)
+        .filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"h2c"));
+    protocol.filter(|_| wanted).cloned()
 }
 
 /// Makes a caller's headers those of a request to a node.
@@ -212,6 +214,10 @@ mod tests {
         let protocol = upgrade(&asked);
         assert_eq!(protocol, Some(HeaderValue::from_static("websocket")));
         assert_eq!(upgrade(&map(&[("upgrade", "websocket")])), None);
+        assert_eq!(
+            upgrade(&map(&[("upgrade", "h2c"), ("connection", "upgrade")])),
+            None
+        );
         assert_eq!(upgrade(&map(&[("connection", "upgrade")])), None);
         let mut headers = asked;
         back(&mut headers, protocol);
