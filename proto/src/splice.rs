@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use socket2::SockRef;
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::poll_read_buf;
 
@@ -42,9 +42,9 @@ impl Reset for tokio::io::DuplexStream {
     fn reset(&mut self) {}
 }
 
-impl<S: Reset + AsyncRead> Reset for BufReader<S> {
+impl<S: Reset> Reset for &mut S {
     fn reset(&mut self) {
-        self.get_mut().reset();
+        (**self).reset();
     }
 }
 

@@ -1,1 +1,200 @@
-//! (being written)
+//! Where the agent's parts are put together. Everything that can fail at the start fails here, before anything runs.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use edge_tunnel_proto::budget::Budget;
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::id::{InstanceId, NodeName};
+use edge_tunnel_proto::shutdown::Shutdown;
+use edge_tunnel_proto::telemetry::health::Health;
+use edge_tunnel_proto::telemetry::systemd;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{Config, node_name};
+
+use crate::dial::{self, Dialer};
+use crate::identity::{Identity, Settings, Standing};
+use crate::policy::live::Policy;
+use crate::session::Context;
+use crate::uplink::{self, Uplink};
+use crate::{admin, serve};
+
+/// How often the files in the state folder are looked at.
+const REFRESH: Duration = Duration::from_secs(10);
+
+/// Memory that is promised to servers for streams, in bytes: one connection's ceiling, and as much again for the one
+/// that replaces it.
+const BUFFER_MEMORY: usize = 2 * edge_tunnel_proto::mux::CONNECTION_WINDOW_MAX;
+
+/// An agent that is ready to run.
+#[derive(Debug)]
+pub struct App {
+    node: NodeName,
+    admin: TcpListener,
+    pages: admin::Pages,
+    uplink: Uplink,
+    policy: Policy,
+    identity: Identity,
+    drain_timeout: Duration,
+}
+
+impl App {
+    /// Reads the state folder and the policy, and binds the admin port.
+    ///
+    /// # Errors
+    /// When one of these cannot be had; the text says which, and what to do.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        Self::bind_with(config, Clock::system(), Uplink::QUIC_RETRY).await
+    }
+
+    /// As [`App::bind`], by a clock and with a first QUIC retry of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`App::bind`].
+    pub async fn bind_with(
+        config: Config,
+        clock: Clock,
+        quic_retry: Duration,
+    ) -> anyhow::Result<Self> {
+        let shutdown = Shutdown::new();
+        let settings = Settings {
+            state_dir: config.uplink.state_dir.clone(),
+            trust_domain: config.uplink.trust_domain.clone(),
+            clock,
+        };
+        let identity = Identity::open(&settings)?;
+        let certified = match identity.standing() {
+            Standing::Unenrolled => None,
+            Standing::Expired(held) | Standing::Ready(held) => Some(held.node),
+        };
+        let node = node_name(config.node_name.clone(), certified)?;
+        let policy_file = config.policy.policy_file.clone();
+        let policy = Policy::load(
+            node.clone(),
+            config.node_ip,
+            config.policy.rules(),
+            policy_file,
+        )
+        .await?;
+        let address = config.uplink.admin_listen;
+        let admin = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} (--admin-listen)"))?;
+
+        let mut registry = admin::registry();
+        let health = Health::default();
+        let uplink = Uplink {
+            node: node.clone(),
+            servers: config.uplink.server.clone(),
+            token: config.token(),
+            context: Context {
+                instance: InstanceId::random(),
+                identity: identity.clone(),
+                server: serve::Server {
+                    policy: policy.clone(),
+                    dialer: Dialer::new(
+                        node.clone(),
+                        dial::Limits::default(),
+                        dial::Metrics::register(&mut registry),
+                    ),
+                    metrics: serve::Metrics::register(&mut registry),
+                },
+                heartbeat: config.heartbeat,
+                shutdown: shutdown.clone(),
+            },
+            dialer: uplink::dial::Dialer {
+                budget: Budget::new(BUFFER_MEMORY),
+                tasks: shutdown.tasks().clone(),
+            },
+            metrics: uplink::Metrics::register(&mut registry),
+            health: health.register("session", "no session yet; dialling"),
+            quic_retry,
+        };
+        let pages = admin::Pages { health, registry };
+        Ok(Self {
+            node,
+            admin,
+            pages,
+            uplink,
+            policy,
+            identity,
+            drain_timeout: config.drain_timeout,
+        })
+    }
+
+    /// Where the admin port really listens.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What ends the agent: cancel its draining.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.uplink.context.shutdown.clone()
+    }
+
+    /// Runs until `stop`, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self {
+            node,
+            admin,
+            pages,
+            uplink,
+            policy,
+            identity,
+            drain_timeout,
+        } = self;
+        let shutdown = uplink.context.shutdown.clone();
+        info!(%node, servers = ?uplink.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), "agent starts");
+        // What only serves the rest, and ends with it.
+        let mut aside = JoinSet::new();
+        let admin_stop = CancellationToken::new();
+        aside.spawn(admin::serve(admin, pages, admin_stop.clone()));
+        aside.spawn(async move { policy.keep_fresh().await });
+        aside.spawn(refresh(identity));
+        aside.spawn(systemd::watchdog());
+        shutdown.spawn(uplink.run());
+        systemd::ready();
+        tokio::select! {
+            () = stop => {}
+            () = shutdown.draining().cancelled() => {}
+        }
+        systemd::stopping();
+        info!(
+            "agent stops; open streams have {} s to end",
+            drain_timeout.as_secs()
+        );
+        if !shutdown.finish(drain_timeout).await {
+            warn!("streams that were still open were broken off");
+        }
+        admin_stop.cancel();
+        aside.shutdown().await;
+    }
+}
+
+/// Takes over certificates that were replaced on disk.
+async fn refresh(identity: Identity) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        let identity = identity.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "reads three small files; one at a time"
+        )]
+        match tokio::task::spawn_blocking(move || identity.reload()).await {
+            Ok(Ok(true)) => info!("the certificate or the bundle was replaced on disk"),
+            Ok(Err(error)) => {
+                warn!(%error, "the state folder cannot be read; what was read before stays");
+            }
+            Ok(Ok(false)) | Err(_) => {}
+        }
+    }
+}

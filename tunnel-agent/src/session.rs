@@ -1,1 +1,328 @@
-//! (being written)
+//! One session: the agent introduces itself on a lane, keeps the heart beating, renews its certificate, and hands
+//! every stream that the server opens to [`serve`](crate::serve).
+
+use std::time::Duration;
+
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::codec::Kind;
+use edge_tunnel_proto::heartbeat::{Beat, Heartbeat};
+use edge_tunnel_proto::id::{InstanceId, ReplicaId, SessionId};
+use edge_tunnel_proto::identity::rfc3339;
+use edge_tunnel_proto::message::control::Kind as Say;
+use edge_tunnel_proto::message::{
+    Control, GoAway, Hello, PROTOCOL_VERSION, Pong, Refused, Welcome,
+};
+use edge_tunnel_proto::shutdown::Shutdown;
+use edge_tunnel_proto::stream::{Framed, StreamError};
+use edge_tunnel_proto::telemetry::version;
+use edge_tunnel_proto::transport::{Closed, Lane, OpenError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, debug, info, warn};
+
+use crate::identity::Identity;
+use crate::serve::Server;
+use renewal::Renewal;
+
+mod renewal;
+
+/// How long the server may take to answer `Hello`. A server that first probes another holder of the identity needs
+/// three seconds of it.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a control message may take to leave; longer, and the link is as good as dead.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a session did not come about, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The server said no, or asked this agent to leave.
+    #[error("the server ended the session: {reason}")]
+    Told {
+        /// Why.
+        code: Code,
+        /// In words.
+        reason: String,
+        /// When to come back.
+        retry_after: Option<Duration>,
+    },
+    /// The lane went away.
+    #[error("{0}")]
+    Lane(Closed),
+    /// The server stopped answering.
+    #[error("the server did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The control stream broke.
+    #[error("control stream: {0}")]
+    Control(StreamError),
+    /// A lane without room for the control stream.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// This agent is retiring the session: shutting down, or moved to another lane.
+    #[error("ended by this agent")]
+    Retired,
+}
+
+impl From<StreamError> for Ended {
+    fn from(error: StreamError) -> Self {
+        Self::Control(error)
+    }
+}
+
+/// What a session works with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// This start of the process.
+    pub instance: InstanceId,
+    /// Who this node is.
+    pub identity: Identity,
+    /// What serves the streams.
+    pub server: Server,
+    /// How often an idle link is asked.
+    pub heartbeat: Duration,
+    /// The process's end.
+    pub shutdown: Shutdown,
+}
+
+/// A session that the server has welcomed.
+#[derive(Debug)]
+pub struct Session {
+    lane: Lane,
+    control: Framed,
+    context: Context,
+    streams: TaskTracker,
+    /// Which replica.
+    pub replica: ReplicaId,
+}
+
+impl Session {
+    /// Introduces this agent on `lane` and waits for the server's welcome.
+    ///
+    /// # Errors
+    /// When the server refuses, does not answer, or the lane breaks.
+    pub async fn start(lane: Lane, context: &Context) -> Result<Self, Ended> {
+        let mut control = Framed::new(lane.open()?);
+        let hello = Hello {
+            build: version().to_owned(),
+            version: PROTOCOL_VERSION,
+            capabilities: Vec::new(),
+            instance: context.instance.0.to_be_bytes().to_vec(),
+            session: SessionId::random().0.to_be_bytes().to_vec(),
+            lane: 0,
+        };
+        let greet = async {
+            say(&mut control, Say::Hello(hello)).await?;
+            hear(&mut control).await
+        };
+        let answer = tokio::time::timeout(WELCOME_TIMEOUT, greet)
+            .await
+            .map_err(|_elapsed| Ended::Silent(WELCOME_TIMEOUT))?;
+        match answer {
+            Ok(Some(Say::Welcome(Welcome { replica, build, .. }))) => {
+                let replica = ReplicaId(replica);
+                debug!(%replica, build, "welcome");
+                Ok(Self {
+                    lane,
+                    control,
+                    context: context.clone(),
+                    streams: TaskTracker::new(),
+                    replica,
+                })
+            }
+            Ok(Some(Say::GoAway(go_away))) => Err(told(&go_away)),
+            Ok(_) => Err(StreamError::Unexpected(Kind::Control).into()),
+            // The lane's own last words say more than that its streams broke.
+            Err(error) => Err(lost(&lane, error).await),
+        }
+    }
+
+    /// Serves until the session ends, and says why. When `retire` is cancelled, or the process drains, the session
+    /// ends with its last stream. Cancels `leaving` as soon as the server opens no more streams on it.
+    pub async fn run(mut self, retire: &CancellationToken, leaving: &CancellationToken) -> Ended {
+        let mut heart = Heartbeat::new(self.context.heartbeat);
+        let mut retiring = false;
+        let mut renewal = Renewal::new(&self.context.identity);
+        let why = loop {
+            tokio::select! {
+                heard = hear(&mut self.control) => match heard {
+                    Ok(Some(message)) => {
+                        heart.heard();
+                        let end = self.answer(message, &mut heart, &mut renewal, leaving).await;
+                        if let Some(end) = end {
+                            break end;
+                        }
+                    }
+                    Ok(None) => {
+                        let refused = Refused::new(Code::Unsupported, "this build does not know that message");
+                        if let Err(error) = self.send(Say::Refused(refused)).await {
+                            break error;
+                        }
+                    }
+                    Err(error) => break lost(&self.lane, error).await,
+                },
+                stream = self.lane.accept() => match stream {
+                    Ok(stream) => {
+                        let server = self.context.server.clone();
+                        let task = async move { server.serve(stream).await };
+                        let killed = self.context.shutdown.killed().clone();
+                        let task = async move {
+                            tokio::select! { () = task => {} () = killed.cancelled() => {} }
+                        };
+                        self.streams.spawn(task.in_current_span());
+                    }
+                    Err(closed) => break ended(closed),
+                },
+                () = tokio::time::sleep_until(heart.next()) => match heart.beat() {
+                    Some(Beat::Send(ping)) => {
+                        if let Err(error) = self.send(Say::Ping(ping)).await {
+                            break error;
+                        }
+                    }
+                    Some(Beat::Dead) => break Ended::Silent(edge_tunnel_proto::heartbeat::PROBE),
+                    None => {}
+                },
+                () = renewal.due() => match self.context.identity.renew_request() {
+                    Ok(request) => {
+                        renewal.asked();
+                        if let Err(error) = self.send(Say::Renew(request)).await {
+                            break error;
+                        }
+                    }
+                    Err(error) => {
+                        renewal.failed();
+                        warn!(%error, "the certificate is due for renewal and cannot be asked for");
+                    }
+                },
+                () = leaving.cancelled(), if !retiring => {
+                    retiring = true;
+                    self.streams.close();
+                }
+                () = either(retire, self.context.shutdown.draining()), if !leaving.is_cancelled() => {
+                    leaving.cancel();
+                    let go_away = GoAway::new(Code::Draining, "the agent retires this session", None);
+                    if let Err(error) = self.send(Say::GoAway(go_away)).await {
+                        break error;
+                    }
+                }
+                () = self.streams.wait(), if retiring => break Ended::Retired,
+                () = self.context.shutdown.killed().cancelled() => break Ended::Retired,
+            }
+        };
+        leaving.cancel();
+        let code = if matches!(why, Ended::Silent(_)) {
+            Code::TimedOut
+        } else {
+            Code::Draining
+        };
+        self.lane.close(code, &why.to_string());
+        why
+    }
+
+    /// Acts on what the server said; `Some` ends the session.
+    async fn answer(
+        &mut self,
+        message: Say,
+        heart: &mut Heartbeat,
+        renewal: &mut Renewal,
+        leaving: &CancellationToken,
+    ) -> Option<Ended> {
+        match message {
+            Say::Ping(ping) => self.send(Say::Pong(Pong { nonce: ping.nonce })).await.err(),
+            Say::Pong(pong) => {
+                heart.pong(&pong);
+                None
+            }
+            Say::GoAway(go_away) if Code::from_number(go_away.code) == Code::Draining => {
+                info!(
+                    reason = go_away.reason,
+                    "the server drains; streams go on, a new session is dialled"
+                );
+                leaving.cancel();
+                None
+            }
+            Say::GoAway(go_away) => Some(told(&go_away)),
+            Say::Renewed(response) => {
+                match self.context.identity.take_in(response.outcome).await {
+                    Ok(held) => {
+                        renewal.done();
+                        info!(until = %rfc3339(held.not_after), "the certificate was renewed");
+                    }
+                    Err(error) => {
+                        renewal.failed();
+                        warn!(%error, "the certificate was not renewed; asking again later");
+                    }
+                }
+                None
+            }
+            // More lanes than one are not dialled yet; a server that asks for them gets on with one.
+            Say::Lanes(_) => None,
+            Say::Refused(refused) => {
+                debug!(
+                    message = refused.message,
+                    "the server does not know a message of this agent"
+                );
+                None
+            }
+            Say::Hello(_) | Say::Welcome(_) | Say::Renew(_) => {
+                Some(StreamError::Unexpected(Kind::Control).into())
+            }
+        }
+    }
+
+    async fn send(&mut self, message: Say) -> Result<(), Ended> {
+        match tokio::time::timeout(SEND_TIMEOUT, say(&mut self.control, message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(lost(&self.lane, error).await),
+            Err(_elapsed) => Err(Ended::Silent(SEND_TIMEOUT)),
+        }
+    }
+}
+
+/// The lane's own last words say more than that a stream of it broke.
+async fn lost(lane: &Lane, error: StreamError) -> Ended {
+    match tokio::time::timeout(Duration::from_millis(200), lane.closed()).await {
+        Ok(closed) => ended(closed),
+        Err(_elapsed) => Ended::Control(error),
+    }
+}
+
+fn ended(closed: Closed) -> Ended {
+    match closed {
+        Closed::There { code, reason } => Ended::Told {
+            code,
+            reason,
+            retry_after: None,
+        },
+        closed => Ended::Lane(closed),
+    }
+}
+
+fn told(go_away: &GoAway) -> Ended {
+    let retry_after = (go_away.retry_after_millis > 0)
+        .then(|| Duration::from_millis(go_away.retry_after_millis.into()));
+    Ended::Told {
+        code: Code::from_number(go_away.code),
+        reason: go_away.reason.replace(char::is_control, " "),
+        retry_after,
+    }
+}
+
+async fn either(one: &CancellationToken, other: &CancellationToken) {
+    tokio::select! {
+        () = one.cancelled() => {}
+        () = other.cancelled() => {}
+    }
+}
+
+async fn say(control: &mut Framed, message: Say) -> Result<(), StreamError> {
+    control.send(Kind::Control, &Control::from(message)).await
+}
+
+/// The next control message; `Ok(None)` for one that this build does not know. Cancel safe.
+async fn hear(control: &mut Framed) -> Result<Option<Say>, StreamError> {
+    let frame = control.receive().await?;
+    match frame.kind {
+        Kind::Control => Ok(frame.message::<Control>()?.kind),
+        kind => Err(StreamError::Unexpected(kind)),
+    }
+}

@@ -1,1 +1,226 @@
-//! (being written)
+//! Keeps the agent connected: enrols when it must, dials, starts a session, and dials again when that ends.
+//!
+//! In comes the configuration, out go sessions. One loop holds one session; a session that the server or a better
+//! transport replaces goes on by itself until its last stream has ended.
+
+pub mod dial;
+pub mod enroll;
+mod metrics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_tunnel_proto::backoff::Backoff;
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::id::NodeName;
+use edge_tunnel_proto::telemetry::health::Part;
+use edge_tunnel_proto::transport::Transport;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, info, info_span, warn};
+
+use crate::config::ServerAddress;
+use crate::config::TokenSource;
+use crate::identity::IdentityError;
+use crate::session::{Context, Ended, Session};
+use dial::{Dialer, Order};
+pub use metrics::Metrics;
+
+/// How soon QUIC is tried again after TLS had to carry the session; doubles up to [`QUIC_RETRY_LAST`].
+const QUIC_RETRY_FIRST: Duration = Duration::from_secs(60);
+const QUIC_RETRY_LAST: Duration = Duration::from_secs(15 * 60);
+
+/// A session that lasted this long was a success: the next dial starts with a fresh back-off.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// Everything that keeps an agent connected.
+#[derive(Debug)]
+pub struct Uplink {
+    /// What this node is called, where its join token leaves that open.
+    pub node: NodeName,
+    /// Where the servers are.
+    pub servers: Vec<ServerAddress>,
+    /// Where the join token is, should one be needed.
+    pub token: Option<TokenSource>,
+    /// What sessions work with.
+    pub context: Context,
+    /// What dials.
+    pub dialer: Dialer,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Ready while there is a session.
+    pub health: Part,
+    /// How soon QUIC is tried again; [`Uplink::QUIC_RETRY`] but in tests.
+    pub quic_retry: Duration,
+}
+
+/// A session that runs in a task of its own.
+struct Running {
+    transport: Transport,
+    since: Instant,
+    retire: CancellationToken,
+    leaving: CancellationToken,
+    ended: oneshot::Receiver<Ended>,
+}
+
+impl Uplink {
+    /// How soon QUIC is tried again for the first time.
+    pub const QUIC_RETRY: Duration = QUIC_RETRY_FIRST;
+
+    /// Keeps a session until the process drains. Sessions that still have streams then end by themselves.
+    pub async fn run(mut self) {
+        let draining = self.context.shutdown.draining().clone();
+        let _ = draining.run_until_cancelled(self.keep_connected()).await;
+    }
+
+    async fn keep_connected(&mut self) {
+        let mut backoff = Backoff::default();
+        let mut quic_blocked = false;
+        loop {
+            let order = if quic_blocked {
+                Order::TlsOnly
+            } else {
+                Order::QuicFirst
+            };
+            match self.connect(order).await {
+                Ok(running) => {
+                    quic_blocked = running.transport == Transport::Tls;
+                    let since = running.since;
+                    self.health.ready();
+                    let (ended, transport) = self.hold(running).await;
+                    quic_blocked = quic_blocked && transport == Transport::Tls;
+                    self.health.not_ready("no session; dialling");
+                    if since.elapsed() >= SETTLED {
+                        backoff.reset();
+                    }
+                    self.tell(ended.as_ref());
+                    if let Some(ended) = &ended {
+                        obey(&mut backoff, ended);
+                    }
+                }
+                Err(problem) => {
+                    self.metrics.dial_failed();
+                    self.health.not_ready(problem.to_string());
+                    warn!("not connected: {problem}");
+                    // The next attempt tries everything again: what carried the last session may be what is gone.
+                    quic_blocked = false;
+                    if let Problem::Session(ended) = &problem {
+                        obey(&mut backoff, ended);
+                    }
+                    if let Problem::Enroll(error) = &problem
+                        && let Some(after) = error.retry_after()
+                    {
+                        backoff.at_least(after);
+                    }
+                }
+            }
+            let delay = backoff.next_delay();
+            debug!(?delay, "dialling again");
+            sleep(delay).await;
+        }
+    }
+
+    /// Enrols if there is no usable certificate, dials and starts a session.
+    async fn connect(&self, order: Order) -> Result<Running, Problem> {
+        enroll::ensure(self).await.map_err(Problem::Enroll)?;
+        let config = Arc::new(self.context.identity.session_config()?);
+        let dialled = self.dialer.dial(&self.servers, order, &config).await?;
+        let (transport, remote) = (dialled.connected.lane.transport(), dialled.connected.remote);
+        let session = Session::start(dialled.connected.lane, &self.context).await?;
+        if let Some(local) = dialled.local {
+            self.context.server.policy.session_from(local);
+        }
+        info!(%transport, server = %remote, replica = %session.replica, "connected");
+        let (retire, leaving) = (CancellationToken::new(), CancellationToken::new());
+        let (tell, ended) = oneshot::channel();
+        let live = self.metrics.session(transport);
+        let running = Running {
+            transport,
+            since: Instant::now(),
+            retire: retire.clone(),
+            leaving: leaving.clone(),
+            ended,
+        };
+        let span = info_span!("session", replica = %session.replica, %transport);
+        let task = async move {
+            let ended = session.run(&retire, &leaving).await;
+            drop(live);
+            // The uplink may have left this session behind.
+            let _ = tell.send(ended);
+        };
+        self.context.shutdown.tasks().spawn(task.instrument(span));
+        Ok(running)
+    }
+
+    /// Stays with a session until it takes no more streams; moves to QUIC when that gets through again.
+    async fn hold(&self, mut running: Running) -> (Option<Ended>, Transport) {
+        let wants_quic = self.servers.iter().any(|server| server.transports.quic());
+        let mut pause = self.quic_retry;
+        let mut retry = Instant::now() + pause;
+        loop {
+            let over_tls = running.transport == Transport::Tls && wants_quic;
+            tokio::select! {
+                () = running.leaving.cancelled() => {
+                    // A session that drains goes on by itself; one that has ended says why.
+                    let ended = tokio::time::timeout(Duration::from_millis(50), &mut running.ended).await;
+                    return (ended.ok().and_then(Result::ok), running.transport);
+                }
+                () = sleep_until(retry), if over_tls => match self.connect(Order::QuicOnly).await {
+                    Ok(better) => {
+                        info!("QUIC gets through again; the session over TLS ends with its last stream");
+                        running.retire.cancel();
+                        running = better;
+                    }
+                    Err(problem) => {
+                        debug!("QUIC still does not get through: {problem}");
+                        pause = (pause * 2).min(QUIC_RETRY_LAST);
+                        retry = Instant::now() + pause;
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self, ended: Option<&Ended>) {
+        self.metrics.session_ended(ended);
+        match ended {
+            Some(Ended::Told {
+                code: Code::Revoked,
+                reason,
+                ..
+            }) => {
+                tracing::error!(
+                    "the server does not take this identity any more: {reason}. To join again, give the agent a new join \
+                     token and remove certificate.pem from its state folder"
+                );
+            }
+            Some(ended) => warn!("the session ended: {ended}"),
+            None => info!("the session takes no more streams; dialling another"),
+        }
+    }
+}
+
+/// A server that says when to come back is obeyed.
+fn obey(backoff: &mut Backoff, ended: &Ended) {
+    if let Ended::Told {
+        retry_after: Some(after),
+        ..
+    } = ended
+    {
+        backoff.at_least(*after);
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Enroll(enroll::EnrollError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Dial(#[from] dial::DialError),
+    #[error(transparent)]
+    Session(#[from] Ended),
+}

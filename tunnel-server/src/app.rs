@@ -1,1 +1,274 @@
-//! (being written)
+//! Where the server's parts are put together, and the only place: it opens the state, binds every listener first and
+//! says what it bound, then runs the ways in until it is told to stop.
+
+mod control;
+mod sockets;
+mod ways;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use edge_tunnel_proto::budget::Budget;
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::id::{Port, ReplicaId};
+use edge_tunnel_proto::shutdown::Shutdown;
+use edge_tunnel_proto::telemetry::health::{Health, Part};
+use edge_tunnel_proto::telemetry::systemd;
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admin::{self, Pages};
+use crate::agents::{self, Agents};
+use crate::config::RunConfig;
+use crate::identity::{Identity, Settings};
+use crate::ingress::{self};
+use crate::relay::{self, Relay};
+use crate::route::Routes;
+use crate::route::dir::{self, Source};
+use crate::route::index::Index;
+use crate::route::ports::{self};
+use crate::session;
+use crate::sessions::Sessions;
+pub use control::Control;
+pub use sockets::Bound;
+use sockets::Sockets;
+use ways::Ways;
+
+/// The most that may be promised to agents for their streams' bytes, over all connections.
+const BUFFER_MEMORY: usize = 2 * 1024 * 1024 * 1024;
+
+/// A link on which nothing was heard for so many heartbeats is probed. Agents ask once in each.
+const SILENT_HEARTBEATS: u32 = 2;
+
+/// How often what others may have changed in the state folder is looked at.
+const REFRESH: Duration = Duration::from_secs(10);
+
+/// A server that is ready to run.
+#[derive(Debug)]
+pub struct App {
+    bound: Bound,
+    config: RunConfig,
+    shutdown: Shutdown,
+    control: Arc<Control>,
+    context: session::Context,
+    routes: Routes,
+    source: Option<Source>,
+    relay: Relay,
+    listeners: Sockets,
+    registry: Registry,
+    ingress: ingress::Metrics,
+    health: Health,
+    ready: Part,
+}
+
+impl App {
+    /// Opens the state folder, reads the live keys and binds every listener.
+    ///
+    /// # Errors
+    /// When one of these cannot be had; the text says which, and what to do. Nothing runs then.
+    pub async fn bind(config: RunConfig) -> anyhow::Result<Self> {
+        Self::bind_with(config, Clock::system()).await
+    }
+
+    /// As [`App::bind`], by another clock.
+    ///
+    /// # Errors
+    /// As [`App::bind`].
+    pub async fn bind_with(config: RunConfig, clock: Clock) -> anyhow::Result<Self> {
+        let mut registry = admin::registry();
+        let health = Health::default();
+        let ready = health.register("server", "starting");
+        let shutdown = Shutdown::new();
+        let identity = Identity::open(Settings {
+            state_dir: config.state_dir.clone(),
+            trust_domain: config.trust_domain.clone(),
+            clock: clock.clone(),
+            renew_grace: config.renew_grace,
+            operator_ca: None,
+        })?;
+        let replica = ReplicaId::random();
+        let listeners = Sockets::bind(&config, &identity, replica).await?;
+        let bound = listeners.bound()?;
+        let (routes, source) =
+            routes(&config, &bound, dir::Metrics::register(&mut registry)).await?;
+        let sessions = Sessions::new(clock.clone());
+        let relay = Relay::new(
+            routes.clone(),
+            sessions.clone(),
+            identity.clone(),
+            clock.clone(),
+            config.dial_timeout,
+            relay::Metrics::register(&mut registry),
+        );
+        let control = Arc::new(Control::new(
+            replica,
+            sessions.clone(),
+            identity.clone(),
+            routes.clone(),
+        ));
+        let context = session::Context {
+            replica,
+            sessions,
+            identity,
+            clock,
+            silence: config.heartbeat * SILENT_HEARTBEATS,
+            metrics: agents::Metrics::register(&mut registry),
+            shutdown: shutdown.clone(),
+        };
+        let ingress = ingress::Metrics::register(&mut registry);
+        Ok(Self {
+            bound,
+            config,
+            shutdown,
+            control,
+            context,
+            routes,
+            source,
+            relay,
+            listeners,
+            registry,
+            ingress,
+            health,
+            ready,
+        })
+    }
+
+    /// Where everything really listens.
+    #[must_use]
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// What commands may ask, for whoever runs the server in its own process.
+    #[must_use]
+    pub fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
+    }
+
+    /// Who agents and callers are, likewise.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.context.identity.clone()
+    }
+
+    /// What ends the server: cancel its draining.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Runs until `stop`, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self {
+            bound,
+            config,
+            shutdown,
+            control,
+            context,
+            listeners,
+            health,
+            ready,
+            ..
+        } = self;
+        info!(
+            replica = %context.replica, agents = %bound.agents, state_dir = %config.state_dir.display(), "server starts"
+        );
+        // What only serves the rest, and ends with it.
+        let mut aside = JoinSet::new();
+        let aside_stop = CancellationToken::new();
+        if let Some(listener) = listeners.admin {
+            let pages = Pages {
+                health,
+                registry: self.registry,
+                control: Arc::clone(&control),
+            };
+            aside.spawn(admin::serve(listener, pages, aside_stop.clone()));
+        }
+        aside.spawn(listeners.commands.serve(control, aside_stop.clone()));
+        aside.spawn(refresh(context.identity.clone()));
+        aside.spawn(systemd::watchdog());
+        let identity = context.identity.clone();
+        let agents = Agents {
+            context,
+            budget: Budget::new(BUFFER_MEMORY),
+            proxy_protocol: config.agents_proxy_protocol,
+        };
+        let revocations = agents.clone();
+        aside.spawn(async move { revocations.enforce_revocations().await });
+
+        let ways = Ways {
+            relay: self.relay,
+            metrics: self.ingress,
+            shutdown: shutdown.clone(),
+        };
+        if let Some(source) = self.source {
+            shutdown.spawn(source.run(shutdown.draining().clone()));
+        }
+        shutdown.spawn(listeners.agents.serve(agents));
+        ways.tls(listeners.tls, bound.tls, &self.routes);
+        ways.http(
+            listeners.http,
+            bound.http,
+            &self.routes,
+            config.http_allow_from,
+        );
+        ways.connect(listeners.connect, listeners.connect_uds, identity);
+        ready.ready();
+        systemd::ready();
+        tokio::select! {
+            () = stop => {}
+            () = shutdown.draining().cancelled() => {}
+        }
+        systemd::stopping();
+        ready.not_ready("draining");
+        info!(
+            "server stops; open streams have {} s to end",
+            config.drain_timeout.as_secs()
+        );
+        if !shutdown.finish(config.drain_timeout).await {
+            warn!("streams that were still open were broken off");
+        }
+        aside_stop.cancel();
+        aside.shutdown().await;
+    }
+}
+
+/// The routes: followed in `--config-dir`, or what holds where nothing is configured.
+async fn routes(
+    config: &RunConfig,
+    bound: &Bound,
+    metrics: dir::Metrics,
+) -> anyhow::Result<(Routes, Option<Source>)> {
+    let mut own = ports::Listeners::default();
+    let port = |address: Option<SocketAddr>| address.and_then(|address| Port::new(address.port()));
+    own.http = port(bound.http).unwrap_or(own.http);
+    own.tls = port(bound.tls).unwrap_or(own.tls);
+    let mut index = Index::new(own);
+    match &config.config_dir {
+        Some(dir) => {
+            let (source, routes) = Source::open(dir.clone(), index, metrics).await?;
+            Ok((routes, Some(source)))
+        }
+        None => Ok((Routes::new(index.apply([])), None)),
+    }
+}
+
+/// Takes over what others have changed in the state folder.
+async fn refresh(identity: Identity) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        let identity = identity.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "reads a folder of small files; one at a time"
+        )]
+        let reloaded = tokio::task::spawn_blocking(move || identity.reload()).await;
+        if let Ok(Err(error)) = reloaded {
+            warn!(%error, "the state folder cannot be read; what was read before stays");
+        }
+    }
+}

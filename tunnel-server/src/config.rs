@@ -139,6 +139,16 @@ pub struct RunConfig {
     )]
     pub connect_listen: Listen,
 
+    /// More names and addresses by which callers dial the CONNECT way in, such as a load balancer's, separated by
+    /// commas; they go into its certificate. This machine's own are in it anyway
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_CONNECT_NAMES",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub connect_names: Vec<String>,
+
     /// The CONNECT way in over a unix socket at this path, for whoever may open it [default: off]
     #[arg(long, env = "EDGE_TUNNEL_CONNECT_UDS", value_name = "PATH")]
     pub connect_uds: Option<PathBuf>,

@@ -52,7 +52,12 @@ impl Refusal {
     #[must_use]
     pub fn new(kind: Kind, reason: &'static str, message: impl Into<String>) -> Self {
         let message = message.into().replace(|c: char| c.is_control(), " ");
-        Self { kind, reason, message, retry_after: None }
+        Self {
+            kind,
+            reason,
+            message,
+            retry_after: None,
+        }
     }
 
     /// What an agent's own refusal means to the caller.
@@ -61,9 +66,11 @@ impl Refusal {
         let kind = match code {
             Code::NotAllowed => Kind::Forbidden,
             Code::TimedOut => Kind::Timeout,
-            Code::Draining | Code::Overloaded | Code::TooManyOpenFiles | Code::Revoked | Code::TransportLost => {
-                Kind::Unavailable
-            }
+            Code::Draining
+            | Code::Overloaded
+            | Code::TooManyOpenFiles
+            | Code::Revoked
+            | Code::TransportLost => Kind::Unavailable,
             _ => Kind::BadGateway,
         };
         Self::new(kind, code.name(), message)
@@ -84,7 +91,15 @@ mod tests {
     fn an_agents_no_is_the_callers_403_and_its_silence_a_504() {
         assert_eq!(Refusal::from_agent(Code::NotAllowed, "").kind.status(), 403);
         assert_eq!(Refusal::from_agent(Code::TimedOut, "").kind.status(), 504);
-        assert_eq!(Refusal::from_agent(Code::ConnectionRefused, "").kind.status(), 502);
-        assert_eq!(Refusal::from_agent(Code::TransportLost, "").kind.status(), 503);
+        assert_eq!(
+            Refusal::from_agent(Code::ConnectionRefused, "")
+                .kind
+                .status(),
+            502
+        );
+        assert_eq!(
+            Refusal::from_agent(Code::TransportLost, "").kind.status(),
+            503
+        );
     }
 }

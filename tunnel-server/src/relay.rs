@@ -1,25 +1,200 @@
-//! One stream's life on the server: route, open through the node's session, splice, account.
+//! One stream's life on the server: route, open through the node's session, carry, account.
 
-use edge_tunnel_proto::stream::Stream;
+mod carried;
+mod metrics;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::id::{NodeName, StreamId};
+use edge_tunnel_proto::message::OpenRequest;
+use edge_tunnel_proto::splice::{SpliceError, splice};
+use edge_tunnel_proto::stream::{OpenFailed, Opening, Stream};
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+pub use carried::Carried;
+pub use metrics::Metrics;
+
+use crate::identity::Identity;
 use crate::inbound::Inbound;
-use crate::refusal::Refusal;
+use crate::ingress::open::Open;
+use crate::ingress::socket::Socket;
+use crate::refusal::{Kind, Refusal};
+use crate::route::Routes;
+use crate::sessions::{Session, Sessions};
+
+/// How long an agent may take to say that it has read a stream's header before its link is probed.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much longer than the agent this side waits, so that the agent's own words about a dial that timed out
+/// arrive.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Opens streams to nodes for the ways in. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Relay {}
+pub struct Relay(Arc<Inner>);
 
-/// A stream to a node's target that is open and counted; the count ends when this drops.
 #[derive(Debug)]
-pub struct Opened {
-    /// The bytes to and from the target. Reading ends with `Ok(0)` only after the target's own end of stream; a failure
-    /// is an error of kind `ConnectionReset` or another. `shutdown` sends a half-close. Dropping aborts.
-    pub stream: Stream,
+struct Inner {
+    routes: Routes,
+    sessions: Sessions,
+    identity: Identity,
+    clock: Clock,
+    dial_timeout: Duration,
+    metrics: Metrics,
 }
 
 impl Relay {
-    /// Finds the route, asks the node's agent to dial, and waits for its answer, all within the dial timeout.
-    pub async fn open(&self, inbound: &Inbound) -> Result<Opened, Refusal> {
-        todo!("{inbound:?}")
+    /// A relay that bounds every dial by `dial_timeout`.
+    #[must_use]
+    pub fn new(
+        routes: Routes,
+        sessions: Sessions,
+        identity: Identity,
+        clock: Clock,
+        dial_timeout: Duration,
+        metrics: Metrics,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            routes,
+            sessions,
+            identity,
+            clock,
+            dial_timeout,
+            metrics,
+        }))
+    }
+
+    /// Why a node that has a route has no session, in words.
+    fn absent(&self, node: &NodeName) -> Refusal {
+        let Inner {
+            sessions,
+            identity,
+            clock,
+            ..
+        } = &*self.0;
+        if let Some(left) = sessions.left(node) {
+            let ago = clock
+                .now()
+                .duration_since(left.at)
+                .unwrap_or_default()
+                .as_secs();
+            let words = format!(
+                "node {node} is not connected: its agent left {ago} s ago; look at the agent's log"
+            );
+            return Refusal::new(Kind::Unavailable, "not_connected", words);
+        }
+        match identity.registrations().get(node) {
+            Some(registration) if registration.revoked().is_some() => Refusal::new(
+                Kind::Unavailable,
+                "revoked",
+                format!("node {node} was revoked"),
+            ),
+            Some(_) => {
+                let words = format!(
+                    "node {node} is not connected: its agent has not come back since this server started; look at \
+                     the agent's log"
+                );
+                Refusal::new(Kind::Unavailable, "not_connected", words)
+            }
+            None => {
+                let words = format!(
+                    "node {node} is unknown: it never enrolled here; check the name, or enrol it with `edge-tunnel-server \
+                     token create --node {node}`"
+                );
+                Refusal::new(Kind::Unavailable, "unknown_node", words)
+            }
+        }
+    }
+
+    async fn open_on(
+        &self,
+        session: &Session,
+        inbound: &Inbound,
+        request: &OpenRequest,
+    ) -> Result<Stream, Refusal> {
+        let began = Instant::now();
+        let opened = timeout(self.0.dial_timeout + MARGIN, async {
+            let mut opening = Opening::start(&session.lane, request).await?;
+            // Only an answer that is awaited makes a link worth probing.
+            if timeout(PATIENCE, opening.accepted()).await.is_err() {
+                session.probe();
+                opening.accepted().await?;
+            }
+            self.0.metrics.accepted(began.elapsed());
+            opening.opened().await
+        });
+        let node = &session.holder.node;
+        match opened.await {
+            Ok(Ok(stream)) => {
+                self.0.metrics.opened(began.elapsed());
+                Ok(stream)
+            }
+            Ok(Err(OpenFailed::Refused { code, message })) => {
+                Err(Refusal::from_agent(code, message))
+            }
+            Ok(Err(OpenFailed::Lane(error))) => Err(Refusal::new(
+                Kind::Unavailable,
+                "overloaded",
+                format!("node {node}: {error}"),
+            )),
+            Ok(Err(OpenFailed::Stream(error))) => {
+                let words = format!(
+                    "the tunnel to node {node} broke while the stream was opened ({error}); try again"
+                );
+                Err(Refusal::new(Kind::Unavailable, error.code().name(), words))
+            }
+            Err(_elapsed) => {
+                let seconds = self.0.dial_timeout.as_secs();
+                let words = format!(
+                    "{} on node {node} did not answer within {seconds} s",
+                    inbound.destination
+                );
+                Err(Refusal::new(Kind::Timeout, "timed_out", words))
+            }
+        }
+    }
+}
+
+impl Open for Relay {
+    type Stream = Carried;
+
+    async fn open(&self, inbound: &Inbound) -> Result<Carried, Refusal> {
+        let route = self.0.routes.resolve(inbound)?;
+        let session = self
+            .0
+            .sessions
+            .get(&route.node)
+            .ok_or_else(|| self.absent(&route.node))?;
+        let request = OpenRequest {
+            id: StreamId::random(),
+            request_id: inbound.request_id,
+            caller: inbound.caller.to_string(),
+            hops: 0,
+            deadline: Some(self.0.dial_timeout),
+            target: route.target,
+        };
+        // Counted from now on: a session that drains waits for it.
+        let account = self.0.metrics.account(inbound.way, session.streams.token());
+        let stream = self.open_on(&session, inbound, &request).await?;
+        debug!(node = %route.node, target = %route.target, request = %inbound.request_id, "open");
+        Ok(Carried::new(stream, account))
+    }
+
+    async fn splice<C: Socket>(client: C, carried: Carried) {
+        let (stream, mut account) = carried.into_parts();
+        let outcome = splice(client, stream).await;
+        account.carried(outcome.sent, outcome.received);
+        account.ended(match &outcome.result {
+            Ok(()) => "clean",
+            Err(SpliceError::Near(_)) => "caller_reset",
+            Err(SpliceError::Far(error)) => error.code().name(),
+        });
+        if let Err(error) = &outcome.result {
+            let (sent, received) = (outcome.sent, outcome.received);
+            debug!(%error, sent, received, "a stream broke off");
+        }
     }
 }

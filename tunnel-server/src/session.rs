@@ -1,1 +1,357 @@
-//! (being written)
+//! One agent's life on the server: it introduces itself, is entered in the registry, and is listened to until its
+//! link ends, its identity does, or the server does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::codec::Kind;
+use edge_tunnel_proto::heartbeat::{Beat, Heartbeat};
+use edge_tunnel_proto::id::ReplicaId;
+use edge_tunnel_proto::message::control::Kind as Say;
+use edge_tunnel_proto::message::{
+    Control, GoAway, Hello, Malformed, PROTOCOL_VERSION, Pong, Refused, Welcome, capped,
+};
+use edge_tunnel_proto::shutdown::Shutdown;
+use edge_tunnel_proto::stream::{Framed, Incoming, StreamError};
+use edge_tunnel_proto::telemetry::version;
+use edge_tunnel_proto::transport::{Closed, Connected};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::agents::Metrics;
+use crate::identity::{Holder, Identity, Standing};
+use crate::sessions::{SecondHost, Session, Sessions};
+
+/// How long an agent may take to introduce itself after its handshake.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a control message may take to leave; longer, and the link is as good as dead.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the last words to an agent may take.
+const GOODBYE: Duration = Duration::from_millis(300);
+
+/// When agents come back to a server that drains: spread by their own jitter on top.
+const DRAIN_RETRY: Duration = Duration::from_secs(1);
+
+/// How much of an agent's build is kept, in bytes.
+const BUILD_MAX: usize = 100;
+
+/// What sessions work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// This start of the server.
+    pub replica: ReplicaId,
+    /// Who is connected.
+    pub sessions: Sessions,
+    /// Who agents are.
+    pub identity: Identity,
+    /// The time.
+    pub clock: Clock,
+    /// After how long a silence a link is probed. Agents ask more often than that.
+    pub silence: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The process's end.
+    pub shutdown: Shutdown,
+}
+
+/// Why a session ended, or did not come about.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("no introduction within {} s", .0.as_secs())]
+    NoHello(Duration),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    SecondHost(#[from] SecondHost),
+    #[error("{reason}")]
+    Told { code: Code, reason: String },
+    #[error("{0}")]
+    Lane(Closed),
+    #[error("control stream: {0}")]
+    Control(#[from] StreamError),
+    #[error("the agent did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("the server shuts down")]
+    Drained,
+}
+
+impl Ended {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoHello(_) | Self::Silent(_) => Code::TimedOut,
+            Self::Malformed(_) => Code::Protocol,
+            Self::SecondHost(_) => Code::NotAllowed,
+            Self::Told { code, .. } => *code,
+            Self::Lane(_) => Code::TransportLost,
+            Self::Control(error) => error.code(),
+            Self::Drained => Code::Draining,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Silent(_) => "silent",
+            Self::Lane(Closed::There { .. }) => "agent_left",
+            Self::SecondHost(_) => "second_host",
+            other => other.code().name(),
+        }
+    }
+}
+
+/// Runs the session of the agent that is behind `connected`, to its end.
+pub async fn run(connected: Connected, holder: Holder, context: &Context) {
+    let lane = connected.lane.clone();
+    let node = holder.node.clone();
+    let ended = introduce(connected, holder, context).await;
+    let reason = ended.to_string();
+    match &ended {
+        Ended::SecondHost(_) => {
+            context.metrics.second_host();
+            warn!(%node, "{reason}");
+        }
+        Ended::Told { .. } | Ended::Silent(_) | Ended::Malformed(_) => {
+            warn!(%node, "session ended: {reason}");
+        }
+        _ => info!(%node, "session ended: {reason}"),
+    }
+    context.metrics.session_ended(ended.reason());
+    lane.close(ended.code(), &reason);
+}
+
+/// The agent speaks first: `Hello`, on the control stream that it opens.
+async fn introduce(connected: Connected, holder: Holder, context: &Context) -> Ended {
+    let hello = async {
+        let stream = connected.lane.accept().await.map_err(Ended::Lane)?;
+        match Incoming::read(stream).await? {
+            Incoming::Control(
+                control,
+                Control {
+                    kind: Some(Say::Hello(hello)),
+                },
+            ) => Ok((control, hello)),
+            _ => Err(StreamError::Unexpected(Kind::Control).into()),
+        }
+    };
+    match tokio::time::timeout(HELLO_TIMEOUT, hello).await {
+        Ok(Ok((control, hello))) => {
+            match welcome(connected, holder, context, control, &hello).await {
+                Ok(ended) | Err(ended) => ended,
+            }
+        }
+        Ok(Err(ended)) => ended,
+        Err(_elapsed) => Ended::NoHello(HELLO_TIMEOUT),
+    }
+}
+
+async fn welcome(
+    connected: Connected,
+    holder: Holder,
+    context: &Context,
+    mut control: Framed,
+    hello: &Hello,
+) -> Result<Ended, Ended> {
+    let (instance, _session) = hello.parse()?;
+    let build = capped(&hello.build, BUILD_MAX).replace(char::is_control, " ");
+    let (since, lane) = (context.clock.now(), connected.lane);
+    let session = Arc::new(Session::new(
+        holder,
+        instance,
+        since,
+        connected.remote,
+        build,
+        lane,
+    ));
+    let registered = match context.sessions.claim(&session).await {
+        Ok(registered) => registered,
+        Err(second) => {
+            let told = Say::GoAway(GoAway::new(
+                Code::NotAllowed,
+                &second.to_string(),
+                Some(RETRY_SECOND_HOST),
+            ));
+            goodbye(&mut control, told).await;
+            return Err(second.into());
+        }
+    };
+    // A registration that ended between the handshake and the entry was not there to be closed.
+    let holder = &session.holder;
+    if context
+        .identity
+        .registrations()
+        .standing(&holder.node, holder.registration)
+        != Standing::Current
+    {
+        session.end(
+            Code::Revoked,
+            format!("the registration of node {} has ended", holder.node),
+        );
+    }
+    let welcome = Welcome {
+        replica: context.replica.0,
+        build: version().to_owned(),
+        version: PROTOCOL_VERSION,
+        capabilities: Vec::new(),
+    };
+    let mut live = Live {
+        session: Arc::clone(&session),
+        control,
+        context,
+    };
+    live.send(Say::Welcome(welcome)).await?;
+    info!(
+        node = %session.holder.node, transport = %session.transport(), remote = %session.remote,
+        build = session.build, "session started"
+    );
+    let _counted = context.metrics.session(session.transport());
+    let ended = live.listen().await;
+    drop(registered);
+    Ok(ended)
+}
+
+/// When a second host may try again: long enough not to probe the first one all the time.
+const RETRY_SECOND_HOST: Duration = Duration::from_secs(30);
+
+struct Live<'a> {
+    session: Arc<Session>,
+    control: Framed,
+    context: &'a Context,
+}
+
+impl Live<'_> {
+    async fn listen(&mut self) -> Ended {
+        let mut heart = Heartbeat::new(self.context.silence);
+        let session = Arc::clone(&self.session);
+        let shutdown = self.context.shutdown.clone();
+        let mut drained = false;
+        loop {
+            let result = tokio::select! {
+                frame = self.control.receive() => match frame {
+                    Ok(frame) => self.hear(&frame, &mut heart).await,
+                    Err(error) => Err(self.lost(error).await),
+                },
+                stream = session.lane.accept() => match stream {
+                    Ok(stream) => {
+                        // Agents open no streams beside the control stream yet.
+                        stream.reset(Code::Unsupported);
+                        Ok(())
+                    }
+                    Err(closed) => Err(Ended::Lane(closed)),
+                },
+                () = tokio::time::sleep_until(heart.next()) => match heart.beat() {
+                    Some(Beat::Send(ping)) => self.send(Say::Ping(ping)).await,
+                    Some(Beat::Dead) => Err(Ended::Silent(edge_tunnel_proto::heartbeat::PROBE)),
+                    None => Ok(()),
+                },
+                () = session.probe.notified() => {
+                    heart.probe();
+                    Ok(())
+                }
+                (code, reason) = session.told_to_end() => {
+                    goodbye(&mut self.control, Say::GoAway(GoAway::new(code, &reason, None))).await;
+                    Err(Ended::Told { code, reason })
+                }
+                () = shutdown.draining().cancelled(), if !drained => {
+                    drained = true;
+                    session.retired.cancel();
+                    session.streams.close();
+                    self.send(Say::GoAway(GoAway::new(Code::Draining, "the server shuts down", Some(DRAIN_RETRY)))).await
+                }
+                () = session.streams.wait(), if drained => Err(Ended::Drained),
+            };
+            if let Err(ended) = result {
+                return ended;
+            }
+        }
+    }
+
+    async fn hear(
+        &mut self,
+        frame: &edge_tunnel_proto::stream::Frame,
+        heart: &mut Heartbeat,
+    ) -> Result<(), Ended> {
+        if frame.kind != Kind::Control {
+            return Err(StreamError::Unexpected(frame.kind).into());
+        }
+        heart.heard();
+        let message = frame.message::<Control>()?.kind;
+        match message {
+            Some(Say::Ping(ping)) => {
+                if ping.rtt_micros > 0 {
+                    self.session
+                        .rtt_micros
+                        .store(ping.rtt_micros.into(), Ordering::Relaxed);
+                }
+                self.send(Say::Pong(Pong { nonce: ping.nonce })).await?;
+            }
+            Some(Say::Pong(pong)) => {
+                heart.pong(&pong);
+                if let Some(rtt) = heart.rtt() {
+                    let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1);
+                    self.session.rtt_micros.store(micros, Ordering::Relaxed);
+                    self.context.metrics.round_trip(rtt);
+                }
+            }
+            Some(Say::GoAway(go_away)) => {
+                debug!(reason = go_away.reason, "the agent retires its session");
+                self.session.retired.cancel();
+            }
+            Some(Say::Renew(request)) => {
+                let response = self
+                    .context
+                    .identity
+                    .renew(request, self.session.holder.clone())
+                    .await;
+                self.send(Say::Renewed(response)).await?;
+            }
+            Some(Say::Refused(refused)) => {
+                debug!(
+                    message = refused.message,
+                    "the agent does not know a message of this server"
+                );
+            }
+            None => {
+                let refused =
+                    Refused::new(Code::Unsupported, "this build does not know that message");
+                self.send(Say::Refused(refused)).await?;
+            }
+            Some(Say::Hello(_) | Say::Welcome(_) | Say::Lanes(_) | Say::Renewed(_)) => {
+                return Err(StreamError::Unexpected(Kind::Control).into());
+            }
+        }
+        // The registry waits for this: the link is alive.
+        self.session.heard.send_replace(Instant::now());
+        Ok(())
+    }
+
+    async fn send(&mut self, message: Say) -> Result<(), Ended> {
+        let message = Control::from(message);
+        let sent = self.control.send(Kind::Control, &message);
+        match tokio::time::timeout(SEND_TIMEOUT, sent).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.lost(error).await),
+            Err(_elapsed) => Err(Ended::Silent(SEND_TIMEOUT)),
+        }
+    }
+
+    /// The lane's own last words say more than that a stream of it broke.
+    async fn lost(&self, error: StreamError) -> Ended {
+        match tokio::time::timeout(GOODBYE, self.session.lane.closed()).await {
+            Ok(closed) => Ended::Lane(closed),
+            Err(_elapsed) => Ended::Control(error),
+        }
+    }
+}
+
+/// Last words. The close of the lane that follows says the same; a peer that reads neither is gone.
+async fn goodbye(control: &mut Framed, message: Say) {
+    let _ = tokio::time::timeout(
+        GOODBYE,
+        control.send(Kind::Control, &Control::from(message)),
+    )
+    .await;
+}

@@ -1,19 +1,13 @@
 //! Where the ways in meet what opens streams: one trait, so that they run on memory alone in tests.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{self, Poll};
-
 use bytes::Bytes;
-use edge_tunnel_proto::splice::splice;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::Context;
 use super::metrics::OPENED;
 use super::socket::{Prefixed, Socket, part};
 use crate::inbound::Inbound;
 use crate::refusal::Refusal;
-use crate::relay::{Opened, Relay};
 
 /// Opens streams to nodes.
 pub trait Open: Clone + Send + Sync + 'static {
@@ -27,50 +21,6 @@ pub trait Open: Clone + Send + Sync + 'static {
     /// Copies both ways, half-closes included, until both directions have ended or one has failed, which the
     /// other side then sees as a failure.
     fn splice<C: Socket>(client: C, stream: Self::Stream) -> impl Future<Output = ()> + Send;
-}
-
-impl Open for Relay {
-    type Stream = Opened;
-
-    fn open(&self, inbound: &Inbound) -> impl Future<Output = Result<Opened, Refusal>> + Send {
-        Self::open(self, inbound)
-    }
-
-    async fn splice<C: Socket>(client: C, opened: Opened) {
-        let outcome = splice(client, opened.stream).await;
-        if let Err(error) = outcome.result {
-            let (sent, received) = (outcome.sent, outcome.received);
-            tracing::debug!(%error, sent, received, "a stream broke off");
-        }
-    }
-}
-
-impl AsyncRead for Opened {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Opened {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 impl<O: Open> Context<O> {

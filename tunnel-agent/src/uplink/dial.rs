@@ -1,0 +1,298 @@
+//! The way out: resolves the servers' names and races transports, in the manner of Happy Eyeballs (RFC 8305).
+//!
+//! QUIC starts first and TLS a moment later, so that QUIC wins where UDP passes, and a network that drops UDP costs
+//! that moment and no more. Names are resolved anew for each dial.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_tunnel_proto::budget::Budget;
+use edge_tunnel_proto::id::Host;
+use edge_tunnel_proto::transport::{AGENT_LIMITS, Connected, HandshakeError, Transport, quic, tls};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::config::ServerAddress;
+
+/// How much earlier one attempt starts than the next (RFC 8305, section 5, calls 250 ms for; a QUIC handshake over
+/// a long path takes about as long).
+const STAGGER: Duration = Duration::from_millis(300);
+
+/// How long one attempt may take, its handshake included.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// How long a name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// How many addresses of one name are tried.
+const ADDRESSES: usize = 4;
+
+/// What carries lanes at the agent: settings that all attempts share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    /// Memory that is promised to servers.
+    pub budget: Budget,
+    /// Where the drivers of connections run.
+    pub tasks: TaskTracker,
+}
+
+/// Which transports to try, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// QUIC first, TLS a moment later.
+    QuicFirst,
+    /// TLS alone: QUIC did not get through lately.
+    TlsOnly,
+    /// QUIC alone: to find out whether it gets through again.
+    QuicOnly,
+}
+
+impl Order {
+    fn transports(self, server: &ServerAddress) -> Vec<Transport> {
+        let order: &[Transport] = match self {
+            Self::QuicFirst => &[Transport::Quic, Transport::Tls],
+            Self::TlsOnly => &[Transport::Tls],
+            Self::QuicOnly => &[Transport::Quic],
+        };
+        let allowed = |transport: &Transport| match transport {
+            Transport::Quic => server.transports.quic(),
+            Transport::Tls => server.transports.tls(),
+        };
+        let wanted: Vec<_> = order.iter().copied().filter(allowed).collect();
+        // A server that may be reached one way only is reached that way, whatever went before.
+        if wanted.is_empty() && self == Self::TlsOnly {
+            vec![Transport::Quic]
+        } else {
+            wanted
+        }
+    }
+}
+
+/// A server that answered.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub connected: Connected,
+    /// The address on this node that it leaves from.
+    pub local: Option<IpAddr>,
+}
+
+/// Nobody answered.
+#[derive(Debug, thiserror::Error)]
+#[error("no server could be reached: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct DialError(Vec<Attempt>);
+
+/// One attempt that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Attempt {
+    /// The name has no address.
+    #[error("{server}: the name cannot be resolved: {problem}; check --server and the node's DNS")]
+    Resolve {
+        /// Which server.
+        server: String,
+        /// What the resolver said.
+        problem: String,
+    },
+    /// A connection failed.
+    #[error("{transport} to {server} ({address}): {error}")]
+    Connect {
+        /// By which transport.
+        transport: Transport,
+        /// Which server.
+        server: String,
+        /// At which address.
+        address: SocketAddr,
+        /// What went wrong.
+        error: HandshakeError,
+    },
+}
+
+impl DialError {
+    /// The attempts.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0
+    }
+}
+
+impl Dialer {
+    /// Dials `servers` in `order` under `config`, and gives the first that completes its handshake; the others are
+    /// dropped.
+    ///
+    /// # Errors
+    /// When none did, with what happened to each.
+    pub async fn dial(
+        &self,
+        servers: &[ServerAddress],
+        order: Order,
+        config: &Arc<ClientConfig>,
+    ) -> Result<Dialled, DialError> {
+        let mut attempts = JoinSet::new();
+        let mut failures = Vec::new();
+        let mut start = Instant::now();
+        for server in servers {
+            let addresses = match resolve(server).await {
+                Ok(addresses) => addresses,
+                Err(failure) => {
+                    failures.push(failure);
+                    continue;
+                }
+            };
+            for address in addresses {
+                for transport in order.transports(server) {
+                    let (dialer, server, config) =
+                        (self.clone(), server.clone(), Arc::clone(config));
+                    attempts.spawn(async move {
+                        sleep_until(start).await;
+                        dialer.attempt(transport, &server, address, config).await
+                    });
+                    start += STAGGER;
+                }
+            }
+        }
+        while let Some(joined) = attempts.join_next().await {
+            match joined {
+                Ok(Ok(dialled)) => return Ok(dialled),
+                Ok(Err(failure)) => {
+                    debug!("{failure}");
+                    failures.push(failure);
+                }
+                // Attempts are not cancelled and do not panic.
+                Err(error) => debug!(%error, "an attempt did not finish"),
+            }
+        }
+        Err(DialError(failures))
+    }
+
+    /// One attempt, for [`Dialer::dial`] and for `check`.
+    ///
+    /// # Errors
+    /// When it fails or takes longer than 10 s.
+    pub async fn attempt(
+        &self,
+        transport: Transport,
+        server: &ServerAddress,
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+    ) -> Result<Dialled, Attempt> {
+        let host = match &server.address.host {
+            Host::Name(name) => name.to_string(),
+            Host::Ip(ip) => ip.to_string(),
+        };
+        let connect = async {
+            match transport {
+                Transport::Quic => {
+                    quic::Dialer::new(address, AGENT_LIMITS)?
+                        .connect(address, &host, config)
+                        .await
+                }
+                Transport::Tls => {
+                    let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
+                    let tcp = TcpStream::connect(address).await?;
+                    tls::connect(tcp, config, name, &self.budget, &self.tasks).await
+                }
+            }
+        };
+        let connected = timeout(ATTEMPT, connect)
+            .await
+            .unwrap_or(Err(HandshakeError::Timeout(ATTEMPT)))
+            .map_err(|error| Attempt::Connect {
+                transport,
+                server: server.address.to_string(),
+                address,
+                error,
+            })?;
+        Ok(Dialled {
+            connected,
+            local: local_towards(address),
+        })
+    }
+}
+
+/// The addresses of a server, IPv6 and IPv4 in the order that the resolver prefers (RFC 6724).
+///
+/// # Errors
+/// When the name does not resolve within 5 s.
+pub async fn resolve(server: &ServerAddress) -> Result<Vec<SocketAddr>, Attempt> {
+    let port = server.address.port.get();
+    let name = match &server.address.host {
+        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+        Host::Name(name) => name.as_str(),
+    };
+    let failed = |problem: String| Attempt::Resolve {
+        server: server.address.to_string(),
+        problem,
+    };
+    match timeout(RESOLVE, tokio::net::lookup_host((name, port))).await {
+        Ok(Ok(addresses)) => {
+            let addresses: Vec<_> = addresses.take(ADDRESSES).collect();
+            if addresses.is_empty() {
+                Err(failed("it has no address".to_owned()))
+            } else {
+                Ok(addresses)
+            }
+        }
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_elapsed) => Err(failed(format!("no answer within {} s", RESOLVE.as_secs()))),
+    }
+}
+
+/// The address from which this node reaches `remote`, by the routing table; nothing is sent.
+fn local_towards(remote: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = if remote.is_ipv4() {
+        ([0; 4], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(remote).ok()?;
+    socket.local_addr().ok().map(|local| local.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_tried_only_in_the_ways_it_allows() {
+        let order = |server: &str, order: Order| order.transports(&server.parse().unwrap());
+        use Transport::{Quic, Tls};
+        assert_eq!(order("a:1", Order::QuicFirst), [Quic, Tls]);
+        assert_eq!(order("a:1", Order::TlsOnly), [Tls]);
+        assert_eq!(order("tls://a:1", Order::QuicFirst), [Tls]);
+        assert_eq!(order("tls://a:1", Order::QuicOnly), []);
+        assert_eq!(order("quic://a:1", Order::TlsOnly), [Quic]);
+    }
+
+    #[tokio::test]
+    async fn each_failed_attempt_is_named() {
+        let dialer = Dialer {
+            budget: Budget::new(1 << 20),
+            tasks: TaskTracker::new(),
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let config = edge_tunnel_proto::identity::enroll_client(
+            edge_tunnel_proto::identity::Pin::of_key(b"any"),
+            &edge_tunnel_proto::identity::TrustDomain::default(),
+            &edge_tunnel_proto::clock::Clock::system(),
+        );
+        let server = format!("tls://127.0.0.1:{port}").parse().unwrap();
+        let error = dialer
+            .dial(&[server], Order::QuicFirst, &Arc::new(config))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&format!("tls to 127.0.0.1:{port}")) && error.contains("refused"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Enrolment from the agent's side: one request and one answer, on a connection of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::codec::Kind;
+use edge_tunnel_proto::identity::{Token, TokenError as ParseError};
+use edge_tunnel_proto::message::enroll::{EnrollRequest, EnrollResponse};
+use edge_tunnel_proto::stream::{Framed, StreamError};
+use rustls::ClientConfig;
+use tracing::info;
+
+use super::Uplink;
+use super::dial::{DialError, Order};
+use crate::config::TokenError;
+use crate::identity::{IdentityError, Standing};
+
+/// How long the server may take to issue a certificate.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Why the node has no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// The token cannot be read.
+    #[error(transparent)]
+    Read(#[from] TokenError),
+    /// What was read is no token.
+    #[error("the join token cannot be used: {0}")]
+    Token(#[from] ParseError),
+    /// What the node holds or was given does not do.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No server answered.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The conversation broke.
+    #[error("enrolment: {0}")]
+    Stream(#[from] StreamError),
+    /// No answer.
+    #[error("enrolment: the server did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+impl EnrollError {
+    /// When the server wants to be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Identity(IdentityError::Refused { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Makes sure that the node holds a certificate that a session can rest on: enrols with the join token, or renews an
+/// expired one within its grace.
+///
+/// # Errors
+/// When that fails; the text says what to do.
+pub async fn ensure(uplink: &Uplink) -> Result<(), EnrollError> {
+    let identity = &uplink.context.identity;
+    let (config, request) = match identity.standing() {
+        Standing::Ready(_) => return Ok(()),
+        Standing::Expired(held) => {
+            info!(node = %held.node, "the certificate has expired; renewing it");
+            (identity.renew_config()?, identity.late_renew_request()?)
+        }
+        Standing::Unenrolled => {
+            let source = uplink.token.as_ref().ok_or(IdentityError::NotEnrolled)?;
+            let token: Token = source.read().await?.expose().parse()?;
+            let request = identity.join_request(&token, Some(&uplink.node))?;
+            (identity.join_config(&token), request)
+        }
+    };
+    let response = ask(uplink, Arc::new(config), &request).await?;
+    let held = identity.take_in(response.outcome).await?;
+    info!(node = %held.node, "enrolled");
+    Ok(())
+}
+
+async fn ask(
+    uplink: &Uplink,
+    config: Arc<ClientConfig>,
+    request: &EnrollRequest,
+) -> Result<EnrollResponse, EnrollError> {
+    let dialled = uplink
+        .dialer
+        .dial(&uplink.servers, Order::QuicFirst, &config)
+        .await?;
+    let lane = dialled.connected.lane;
+    let exchange = async {
+        let mut stream = Framed::new(
+            lane.open()
+                .map_err(|error| StreamError::Io(error.to_string()))?,
+        );
+        stream.send(Kind::Enroll, request).await?;
+        let frame = stream.receive().await?;
+        match frame.kind {
+            Kind::Enrolled => Ok(frame.message()?),
+            kind => Err(StreamError::Unexpected(kind)),
+        }
+    };
+    let answer = tokio::time::timeout(ANSWER, exchange).await;
+    let answer = match answer {
+        Ok(Ok(answer)) => Ok(answer),
+        // The server's last words on the connection say more than that the stream broke.
+        Ok(Err(error)) => {
+            match tokio::time::timeout(Duration::from_millis(200), lane.closed()).await {
+                Ok(closed) => Err(StreamError::Io(closed.to_string()).into()),
+                Err(_elapsed) => Err(error.into()),
+            }
+        }
+        Err(_elapsed) => Err(EnrollError::Timeout(ANSWER)),
+    };
+    lane.close(Code::Cancelled, "done");
+    answer
+}

@@ -1,0 +1,180 @@
+//! The agents' port, UDP and TCP of one number.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::transport::{HandshakeError, SERVER_LIMITS, Transport, quic, tls};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::{Agents, HANDSHAKE_TIMEOUT, HANDSHAKES, proxy_protocol};
+
+/// How long an accept that failed (out of file descriptors, say) is not repeated.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The port cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for agents on {address} ({transport}, --agents-listen): {error}")]
+pub struct BindError {
+    address: SocketAddr,
+    transport: &'static str,
+    error: io::Error,
+}
+
+/// The agents' port, bound.
+#[derive(Debug)]
+pub struct Listeners {
+    tcp: TcpListener,
+    udp: quic::Listener,
+    config: Arc<ServerConfig>,
+}
+
+impl Listeners {
+    /// Binds TCP and UDP on the same port; port 0 takes one that is free for both.
+    ///
+    /// # Errors
+    /// When the port is taken or not ours.
+    pub async fn bind(
+        address: SocketAddr,
+        config: Arc<ServerConfig>,
+        node: u16,
+    ) -> Result<Self, BindError> {
+        let failed = |address, transport| {
+            move |error| BindError {
+                address,
+                transport,
+                error,
+            }
+        };
+        let mut tries = if address.port() == 0 { 20 } else { 1 };
+        loop {
+            tries -= 1;
+            let tcp = TcpListener::bind(address)
+                .await
+                .map_err(failed(address, "TCP"))?;
+            let bound = tcp.local_addr().map_err(failed(address, "TCP"))?;
+            match quic::Listener::bind(bound, Arc::clone(&config), SERVER_LIMITS, node) {
+                Ok(udp) => return Ok(Self { tcp, udp, config }),
+                // The free TCP port is taken for UDP: another one, then.
+                Err(error) if tries == 0 => return Err(failed(bound, "UDP")(error)),
+                Err(_taken) => {}
+            }
+        }
+    }
+
+    /// The address that is really listened on.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Accepts until the process drains. QUIC's connections live on the socket of this listener, so it closes only
+    /// when the last session has ended or at the kill.
+    pub async fn serve(self, agents: Agents) {
+        let shutdown = agents.context.shutdown.clone();
+        let permits = Arc::new(Semaphore::new(HANDSHAKES));
+        let accepting = async {
+            tokio::join!(
+                accept_tcp(&self.tcp, &self.config, &agents, &permits),
+                accept_udp(&self.udp, &agents, &permits)
+            )
+        };
+        tokio::select! {
+            _never = accepting => {}
+            () = shutdown.draining().cancelled() => {}
+        }
+        let Self { tcp, udp, .. } = self;
+        drop(tcp);
+        let refuse = async {
+            while let Some(incoming) = udp.accept().await {
+                incoming.refuse();
+            }
+        };
+        tokio::select! {
+            () = refuse => {}
+            () = shutdown.killed().cancelled() => {}
+            () = sessions_over(&agents) => {}
+        }
+        udp.close(Code::Draining, "the server shuts down").await;
+    }
+}
+
+async fn sessions_over(agents: &Agents) {
+    // Sessions end one by one; there is no hurry that would be worth a notification.
+    while !agents.context.sessions.live().is_empty() {
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn accept_tcp(
+    listener: &TcpListener,
+    config: &Arc<ServerConfig>,
+    agents: &Agents,
+    permits: &Arc<Semaphore>,
+) {
+    loop {
+        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
+            return;
+        };
+        let (tcp, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "cannot accept agents over TCP; trying again");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (agents, config) = (agents.clone(), Arc::clone(config));
+        let tasks = agents.context.shutdown.clone();
+        tasks.spawn(async move {
+            let handshake = handshake_tcp(tcp, remote, config, &agents);
+            let outcome = timeout(HANDSHAKE_TIMEOUT, handshake)
+                .await
+                .unwrap_or(Err(HandshakeError::Timeout(HANDSHAKE_TIMEOUT)));
+            drop(permit);
+            agents.arrived(Transport::Tls, remote, outcome).await;
+        });
+    }
+}
+
+async fn handshake_tcp(
+    mut tcp: TcpStream,
+    mut remote: SocketAddr,
+    config: Arc<ServerConfig>,
+    agents: &Agents,
+) -> Result<edge_tunnel_proto::transport::Connected, HandshakeError> {
+    tls::tune(&tcp)?;
+    if agents.proxy_protocol {
+        remote = proxy_protocol::read(&mut tcp, remote).await?;
+    }
+    let tasks = agents.context.shutdown.tasks();
+    tls::accept(tcp, remote, config, &agents.budget, tasks).await
+}
+
+async fn accept_udp(listener: &quic::Listener, agents: &Agents, permits: &Arc<Semaphore>) {
+    loop {
+        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
+            return;
+        };
+        let Some(incoming) = listener.accept().await else {
+            return;
+        };
+        let agents = agents.clone();
+        let tasks = agents.context.shutdown.clone();
+        tasks.spawn(async move {
+            let remote = incoming.remote();
+            let outcome = timeout(HANDSHAKE_TIMEOUT, incoming.handshake())
+                .await
+                .unwrap_or(Err(HandshakeError::Timeout(HANDSHAKE_TIMEOUT)));
+            drop(permit);
+            agents.arrived(Transport::Quic, remote, outcome).await;
+        });
+    }
+}

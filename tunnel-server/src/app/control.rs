@@ -1,0 +1,260 @@
+//! What commands ask of the running server, answered from the registry, the identities and the live keys.
+
+use edge_tunnel_proto::id::{NodeName, ReplicaId};
+use edge_tunnel_proto::identity::TokenId;
+
+use crate::admin::control::{
+    CaAuthority, CaStatus, Control as Asked, ControlError, CreatedToken, IssuedClient, NewClient,
+    NewToken, NodeStatus, Overview, RevokedNode, SessionStatus, TokenStatus, TokenSubject,
+};
+use crate::identity::{Ca, CaInfo, Grant, Identity, Phase, PortsGrant, Scope, TokenInfo};
+use crate::route::Routes;
+use crate::sessions::{Session, Sessions};
+
+/// The running server.
+#[derive(Debug)]
+pub struct Control {
+    replica: ReplicaId,
+    sessions: Sessions,
+    identity: Identity,
+    routes: Routes,
+}
+
+impl Control {
+    pub(super) fn new(
+        replica: ReplicaId,
+        sessions: Sessions,
+        identity: Identity,
+        routes: Routes,
+    ) -> Self {
+        Self {
+            replica,
+            sessions,
+            identity,
+            routes,
+        }
+    }
+
+    /// Runs `work`, which writes to the state folder, beside the runtime's workers.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Identity) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let identity = self.identity.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a person's commands: a few file writes at a time"
+        )]
+        let done = tokio::task::spawn_blocking(move || work(&identity)).await;
+        done.unwrap_or_else(|error| Err(ControlError::Internal(error.to_string())))
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> ControlError {
+    ControlError::Internal(error.to_string())
+}
+
+impl Asked for Control {
+    fn overview(&self) -> Overview {
+        let table = self.routes.table();
+        Overview {
+            replica: self.replica,
+            sessions: self.sessions.live().len(),
+            config_errors: table
+                .problems()
+                .listed()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        }
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeStatus>, ControlError> {
+        let nodes = self.identity.registrations().list();
+        Ok(nodes
+            .into_iter()
+            .filter(|(_, registration)| registration.revoked().is_none())
+            .map(|(node, registration)| NodeStatus {
+                registration: registration.id,
+                session: self.sessions.get(&node).map(|session| status(&session)),
+                last_seen: self.sessions.left(&node).map(|left| left.at),
+                node,
+            })
+            .collect())
+    }
+
+    async fn revoke_node(&self, node: NodeName) -> Result<RevokedNode, ControlError> {
+        let session_closed = self.sessions.get(&node).is_some();
+        let revoked = self
+            .blocking(move |identity| {
+                identity
+                    .registrations()
+                    .revoke(&node)
+                    .map_err(|error| ControlError::NotFound(error.to_string()))
+            })
+            .await?;
+        Ok(RevokedNode {
+            registration: revoked.id,
+            session_closed,
+        })
+    }
+
+    async fn token_create(&self, wanted: NewToken) -> Result<CreatedToken, ControlError> {
+        let scope = match wanted.subject {
+            TokenSubject::Node { name, replace } => Scope::Node {
+                node: name,
+                replace,
+            },
+            TokenSubject::Pattern { pattern, uses } => Scope::Pattern {
+                pattern: pattern
+                    .parse()
+                    .map_err(|error: crate::identity::GrantError| {
+                        ControlError::Invalid(error.to_string())
+                    })?,
+                uses,
+            },
+        };
+        let ttl = wanted.ttl;
+        self.blocking(move |identity| {
+            let (token, expires) = identity
+                .create_token(scope, ttl)
+                .map_err(|error| ControlError::Invalid(error.to_string()))?;
+            Ok(CreatedToken {
+                token: token.expose(),
+                id: token.id,
+                expires,
+            })
+        })
+        .await
+    }
+
+    async fn token_list(&self) -> Result<Vec<TokenStatus>, ControlError> {
+        self.blocking(|identity| {
+            let tokens = identity.tokens().list().map_err(internal)?;
+            let usable = |token: &TokenInfo| token.revoked.is_none() && token.uses_left() > 0;
+            Ok(tokens
+                .iter()
+                .filter(|token| usable(token))
+                .map(token_status)
+                .collect())
+        })
+        .await
+    }
+
+    async fn token_revoke(&self, id: TokenId) -> Result<(), ControlError> {
+        self.blocking(move |identity| {
+            identity
+                .tokens()
+                .revoke(id)
+                .map_err(|error| ControlError::NotFound(error.to_string()))
+        })
+        .await
+    }
+
+    async fn issue_client(&self, wanted: NewClient) -> Result<IssuedClient, ControlError> {
+        self.blocking(move |identity| {
+            let invalid =
+                |error: crate::identity::GrantError| ControlError::Invalid(error.to_string());
+            let patterns: Result<Vec<_>, _> = wanted
+                .nodes
+                .split(',')
+                .map(|pattern| pattern.trim().parse())
+                .collect();
+            let ports = if wanted.ports.is_empty() {
+                PortsGrant::Configured
+            } else {
+                PortsGrant::List(wanted.ports)
+            };
+            let grant = Grant {
+                nodes: patterns.map_err(invalid)?,
+                ports,
+            };
+            let files = identity
+                .ca()
+                .issue_client(&wanted.name, &grant)
+                .map_err(|error| ControlError::Invalid(error.to_string()))?;
+            Ok(IssuedClient {
+                cert: files.certificate,
+                key: files.key,
+                ca: files.ca,
+                expires: files.not_after,
+            })
+        })
+        .await
+    }
+
+    async fn ca_show(&self) -> Result<CaStatus, ControlError> {
+        Ok(ca_status(&self.identity.ca().show()))
+    }
+
+    async fn ca_rotate(&self) -> Result<CaStatus, ControlError> {
+        self.blocking(|identity| {
+            let ca: &Ca = identity.ca();
+            let step = ca.show().phase.next();
+            ca.rotate(step)
+                .map_err(|error| ControlError::Conflict(error.to_string()))?;
+            Ok(ca_status(&ca.show()))
+        })
+        .await
+    }
+}
+
+fn status(session: &Session) -> SessionStatus {
+    SessionStatus {
+        instance: session.instance,
+        since: session.since,
+        remote: session.remote,
+        transport: session.transport().name().to_owned(),
+        rtt_ms: session.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+        streams: session.streams.len(),
+        version: session.build.clone(),
+    }
+}
+
+fn token_status(token: &TokenInfo) -> TokenStatus {
+    let subject = match &token.scope {
+        Scope::Node { node, replace } => TokenSubject::Node {
+            name: node.clone(),
+            replace: *replace,
+        },
+        Scope::Pattern { pattern, uses } => TokenSubject::Pattern {
+            pattern: pattern.to_string(),
+            uses: *uses,
+        },
+    };
+    TokenStatus {
+        id: token.id,
+        subject,
+        uses_left: token.uses_left(),
+        expires: token.expires,
+    }
+}
+
+fn ca_status(info: &CaInfo) -> CaStatus {
+    let phase = match info.phase {
+        Phase::Steady => {
+            "steady: one CA; `ca rotate` makes the next one, which agents learn to believe as they renew"
+        }
+        Phase::Introduced => {
+            "a next CA is believed, the old one still signs; `ca rotate` again, when every agent has renewed, signs with it"
+        }
+        Phase::Signing => {
+            "the next CA signs, the old one is still believed; `ca rotate` again, when every agent has renewed, drops it"
+        }
+    };
+    CaStatus {
+        authorities: info
+            .bundle
+            .authorities()
+            .iter()
+            .map(|authority| CaAuthority {
+                subject: authority.subject.clone(),
+                pin: authority.pin,
+                not_after: authority.not_after,
+                signs: authority.pin == info.signs,
+            })
+            .collect(),
+        phase: phase.to_owned(),
+        pem: info.bundle.to_pem(),
+    }
+}

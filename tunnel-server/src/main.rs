@@ -1,0 +1,47 @@
+//! The server's command line.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use edge_tunnel_proto::shutdown::told_to_stop;
+use edge_tunnel_proto::telemetry;
+use edge_tunnel_server::app::App;
+use edge_tunnel_server::config::{Cli, Command};
+use edge_tunnel_server::{cli, dev};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Logging may be what failed.
+            #[expect(
+                clippy::print_stderr,
+                reason = "the one line that says why nothing was done"
+            )]
+            {
+                eprintln!("edge-tunnel-server: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    match cli.command {
+        Command::Dev(config) => {
+            telemetry::init(config.log.log_format, &config.log.log_level)?;
+            dev::run(config, &mut out, told_to_stop()).await?;
+        }
+        Command::Run(config) => {
+            telemetry::init(config.log.log_format, &config.log.log_level)?;
+            App::bind(*config).await?.run(told_to_stop()).await;
+        }
+        Command::Token(command) => cli::token(&command, &mut out).await?,
+        Command::Nodes(command) => cli::nodes(&command, &mut out).await?,
+        Command::IssueClient(command) => cli::issue_client(&command, &mut out).await?,
+        Command::Ca(command) => cli::ca(&command, &mut out).await?,
+    }
+    Ok(())
+}

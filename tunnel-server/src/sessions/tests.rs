@@ -1,0 +1,96 @@
+use std::time::UNIX_EPOCH;
+
+use edge_tunnel_proto::id::RegistrationId;
+
+use super::*;
+
+/// A session of `edge-1`, and the agent's end of its lane.
+fn session(instance: u128, remote: &str) -> (Arc<Session>, Lane) {
+    let (agent, server) = edge_tunnel_proto::testing::lanes();
+    let holder = Holder {
+        node: "edge-1".parse().unwrap(),
+        registration: RegistrationId(1),
+        not_after: UNIX_EPOCH,
+    };
+    let remote = remote.parse().unwrap();
+    let session = Session::new(
+        holder,
+        InstanceId(instance),
+        UNIX_EPOCH,
+        remote,
+        String::new(),
+        server,
+    );
+    (Arc::new(session), agent)
+}
+
+fn sessions() -> Sessions {
+    Sessions::new(Clock::fixed(UNIX_EPOCH + Duration::from_secs(7)))
+}
+
+fn node() -> NodeName {
+    "edge-1".parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_old_sessions_end_does_not_remove_its_successor() {
+    let sessions = sessions();
+    let (first, _first) = session(1, "192.0.2.1:1");
+    let (second, _second) = session(1, "192.0.2.1:2");
+    let old = sessions.claim(&first).await.unwrap();
+    let new = sessions.claim(&second).await.unwrap();
+    drop(old);
+    assert_eq!(sessions.get(&node()).unwrap().remote, second.remote);
+    assert_eq!(sessions.left(&node()), None);
+    drop(new);
+    assert!(sessions.get(&node()).is_none());
+    assert_eq!(
+        sessions.left(&node()).unwrap().at,
+        UNIX_EPOCH + Duration::from_secs(7)
+    );
+}
+
+#[tokio::test]
+async fn a_second_host_is_refused_while_the_first_answers() {
+    let sessions = sessions();
+    let (first, _first) = session(1, "192.0.2.1:1");
+    let (second, _second) = session(2, "192.0.2.2:2");
+    let _registered = sessions.claim(&first).await.unwrap();
+    let answering = Arc::clone(&first);
+    tokio::spawn(async move {
+        answering.probe.notified().await;
+        answering.heard.send_replace(Instant::now());
+    });
+    let refused = sessions.claim(&second).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("192.0.2.1:1") && refused.contains("192.0.2.2:2"),
+        "{refused}"
+    );
+    assert_eq!(sessions.get(&node()).unwrap().instance, InstanceId(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_host_replaces_one_that_does_not_answer_and_that_one_is_told() {
+    let sessions = sessions();
+    let (first, _first) = session(1, "192.0.2.1:1");
+    let (second, _second) = session(2, "192.0.2.2:2");
+    let old = sessions.claim(&first).await.unwrap();
+    let began = Instant::now();
+    let _new = sessions.claim(&second).await.unwrap();
+    assert!(began.elapsed() >= PROBE && began.elapsed() < PROBE * 2);
+    let (code, reason) = first.told_to_end().await;
+    assert_eq!(code, Code::Revoked);
+    assert!(reason.contains("192.0.2.2:2"), "{reason}");
+    drop(old);
+    assert_eq!(sessions.get(&node()).unwrap().instance, InstanceId(2));
+}
+
+#[tokio::test]
+async fn a_retired_session_takes_no_streams() {
+    let sessions = sessions();
+    let (first, _first) = session(1, "192.0.2.1:1");
+    let _registered = sessions.claim(&first).await.unwrap();
+    first.retired.cancel();
+    assert!(sessions.get(&node()).is_none());
+    assert_eq!(sessions.live().len(), 1);
+}
