@@ -1,0 +1,213 @@
+#!/usr/bin/env bash
+# A real Kubernetes on the network lab: control plane in `cloud`, one node in `edge-1` that the control plane cannot dial.
+#
+#   tests/cluster/cluster.sh up [VARIATION]    makes lab and cluster, prints how to use it; stays until `down`
+#   tests/cluster/cluster.sh apiserver VARIATION   restarts only kube-apiserver, with another way to its nodes
+#   tests/cluster/cluster.sh down
+#
+# VARIATION, how kube-apiserver reaches a kubelet:
+#   direct  it dials (and fails: the node cannot be dialled)
+#   uds     egress selector, HTTPConnect over a unix socket; nodes by address
+#   mtls    egress selector, HTTPConnect over TCP with client certificates; nodes by name
+#   sni     no egress selector; the node's name resolves to the server's `tls` way in; --kubelet-certificate-authority
+#
+# The kubelet reaches kube-apiserver as an edge node does: out through the NAT, to the load balancer.
+# Sourced, it is a library: lab_up, cluster_up, then cluster_down and lab_down in a trap.
+
+CLUSTER_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SERVICE_ADDRESS=198.18.0.1
+SHELL_IMAGE=edge-tunnel.invalid/busybox:test
+# Not PAUSE:latest: kubelet would want to pull what has no tag of its own.
+PAUSE_IMAGE=edge-tunnel.invalid/pause:test
+
+# shellcheck source=tests/netns/lab.sh
+source "$CLUSTER_HERE/../netns/lab.sh"
+# shellcheck source=tests/cluster/pki.sh
+source "$CLUSTER_HERE/pki.sh"
+# shellcheck source=tests/cluster/node.sh
+source "$CLUSTER_HERE/node.sh"
+
+# Needs a lab. Sets KUBE_BIN and KUBECONFIG.
+cluster_up() {
+    local variation=${1:-uds}
+    cluster_has_what_it_needs
+    KUBE_BIN=$("$CLUSTER_HERE/build.sh") || die "there is no Kubernetes to test with (above)"
+    echo "$KUBE_BIN" >"$LAB_DIR/kube-bin"
+    pki_make
+    cluster_paths
+    pki_kubeconfig "$KUBECONFIG" "https://$CLOUD_ADDRESS:6443" admin
+    pki_kubeconfig "$LAB_DIR/controller-manager.kubeconfig" "https://$CLOUD_ADDRESS:6443" controller-manager
+
+    # A test cluster's data is worth no fsync, which on a busy disk is most of what etcd does.
+    spawn_in cloud etcd "$KUBE_BIN/etcd" --data-dir "$LAB_DIR/etcd" --unsafe-no-fsync --log-level warn \
+        --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+        --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
+        --initial-cluster default=http://127.0.0.1:2380
+    wait_for 30 etcd dials cloud 127.0.0.1 2379 || die "etcd did not come up"
+    cluster_apiserver "$variation"
+    spawn_in cloud kube-controller-manager "$KUBE_BIN/kube-controller-manager" --leader-elect=false \
+        --kubeconfig "$LAB_DIR/controller-manager.kubeconfig" --root-ca-file "$PKI/cluster-ca.crt" \
+        --service-account-private-key-file "$PKI/service-account.key" --bind-address 127.0.0.1
+
+    node_up edge-1
+    wait_for 90 edge-1-kubelet cluster_node_ready edge-1 || die "edge-1 did not become ready"
+    cluster_pod
+}
+
+cluster_has_what_it_needs() {
+    local tool
+    for tool in containerd ctr runc busybox nft nginx openssl python3 jq socat unshare nsenter /usr/lib/cni/bridge; do
+        command -v "$tool" >/dev/null || die "$tool is missing; run tests/setup.sh as root"
+    done
+}
+
+cluster_paths() {
+    PKI=$LAB_DIR/pki
+    KUBECONFIG=$LAB_DIR/kubeconfig
+    EGRESS_SOCKET=$LAB_DIR/egress.sock
+    # What `edge-tunnel-server issue-client` writes for kube-apiserver: client.crt, client.key, ca.crt.
+    EGRESS_CLIENT=$LAB_DIR/apiserver-client
+    [[ ! -e $LAB_DIR/kube-bin ]] || KUBE_BIN=$(<"$LAB_DIR/kube-bin")
+}
+
+# cluster_apiserver VARIATION: starts it, or ends the running one and starts another.
+cluster_apiserver() {
+    local variation=$1 node_address=${EDGE_ADDRESS[edge-1]} options=()
+    case $variation in
+        direct) options=(--kubelet-preferred-address-types=InternalIP) ;;
+        uds)
+            # As kubeadm sets it up: addresses, and no CA for kubelets.
+            options=("--kubelet-preferred-address-types=InternalIP,Hostname" "--egress-selector-config-file=$LAB_DIR/egress-uds.yaml")
+            egress_selector "uds: {udsName: $EGRESS_SOCKET}" >"$LAB_DIR/egress-uds.yaml"
+            ;;
+        mtls)
+            options=(--kubelet-preferred-address-types=Hostname "--kubelet-certificate-authority=$PKI/kubelet-ca.crt"
+                "--egress-selector-config-file=$LAB_DIR/egress-mtls.yaml")
+            egress_selector "tcp: {url: 'https://127.0.0.1:10271', tlsConfig: {caBundle: $EGRESS_CLIENT/ca.crt,
+          clientCert: $EGRESS_CLIENT/client.crt, clientKey: $EGRESS_CLIENT/client.key}}" >"$LAB_DIR/egress-mtls.yaml"
+            ;;
+        sni)
+            options=(--kubelet-preferred-address-types=Hostname "--kubelet-certificate-authority=$PKI/kubelet-ca.crt")
+            # Never a loopback address: kube-apiserver refuses to proxy to a node whose name resolves to one.
+            node_address=$CAPTURE_ADDRESS
+            ;;
+        *) die "no variation $variation; there are direct, uds, mtls and sni" ;;
+    esac
+    stop kube-apiserver
+    printf '127.0.0.1 localhost\n%s edge-1\n' "$node_address" >"$LAB_DIR/hosts"
+    # Nobody answers there: a name that hosts does not know fails at once, instead of after a resolver's timeout.
+    echo "nameserver 127.0.0.1" >"$LAB_DIR/resolv.conf"
+    # shellcheck disable=SC2016
+    spawn_in cloud kube-apiserver unshare --mount --propagation private bash -ec '
+        mount --bind "$0/hosts" /etc/hosts
+        mount --bind "$0/resolv.conf" /etc/resolv.conf
+        exec "$@"' "$LAB_DIR" \
+        "$KUBE_BIN/kube-apiserver" --etcd-servers http://127.0.0.1:2379 --secure-port 6443 --advertise-address "$CLOUD_ADDRESS" \
+        --tls-cert-file "$PKI/kube-apiserver.crt" --tls-private-key-file "$PKI/kube-apiserver.key" \
+        --client-ca-file "$PKI/cluster-ca.crt" --cert-dir "$LAB_DIR/apiserver" \
+        --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction \
+        --kubelet-client-certificate "$PKI/apiserver-kubelet-client.crt" --kubelet-client-key "$PKI/apiserver-kubelet-client.key" \
+        --service-account-key-file "$PKI/service-account.pub" --service-account-signing-key-file "$PKI/service-account.key" \
+        --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range "$SERVICE_ADDRESS/16" "${options[@]}"
+    wait_for 120 kube-apiserver kubectl get --raw /readyz || die "kube-apiserver ($variation) did not become ready"
+}
+
+# egress_selector TRANSPORT
+egress_selector() {
+    cat <<YAML
+apiVersion: apiserver.k8s.io/v1beta1
+kind: EgressSelectorConfiguration
+egressSelections:
+  - name: cluster
+    connection:
+      proxyProtocol: HTTPConnect
+      transport:
+        $1
+YAML
+}
+
+# kubectl, from the cloud. HOME is the lab's: its caches are of a cluster that is gone tomorrow.
+kubectl() { HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG in_space cloud "$KUBE_BIN/kubectl" "$@"; }
+
+cluster_node_ready() {
+    [[ $(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}') == True ]]
+}
+
+# The pod of the checks: `web` serves HTTP and counts on stdout, `echo` returns what it is attached to.
+cluster_pod() {
+    # A pod is refused until its namespace has its service account, which the controller manager makes.
+    wait_for 60 kube-controller-manager kubectl get serviceaccount default || die "there is no default service account"
+    kubectl apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  nodeName: edge-1
+  terminationGracePeriodSeconds: 0
+  tolerations: [{operator: Exists}]
+  containers:
+    - name: web
+      image: $SHELL_IMAGE
+      imagePullPolicy: Never
+      ports: [{containerPort: 8080}]
+      command: [sh, -c]
+      args:
+        - |
+          mkdir -p /www/cgi-bin
+          echo hello from edge-1 > /www/index.html
+          printf '#!/bin/sh\necho "Content-Type: text/plain"; echo; head -c "\$CONTENT_LENGTH" | sha256sum\n' > /www/cgi-bin/sum
+          chmod 755 /www/cgi-bin/sum
+          httpd -p 8080 -h /www
+          n=0; while true; do echo "tick \$n"; n=\$((n+1)); sleep 1; done
+    - name: echo
+      image: $SHELL_IMAGE
+      imagePullPolicy: Never
+      stdin: true
+      command: [cat]
+YAML
+    wait_for 90 edge-1-kubelet cluster_pod_ready || {
+        kubectl describe pod web | tail -n 15 >&2
+        die "the pod web did not become ready on edge-1"
+    }
+}
+
+cluster_pod_ready() {
+    [[ $(kubectl get pod web -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}') == True ]]
+}
+
+cluster_down() {
+    [[ -n ${LAB_DIR:-} && -e $LAB_DIR ]] || return 0
+    node_down edge-1
+    stop kube-controller-manager 3
+    stop kube-apiserver 3
+    stop etcd 5
+}
+
+cluster_main() {
+    local command=${1:-help}
+    shift || true
+    case $command in
+        up)
+            trap '[[ $? == 0 ]] || { cluster_down; lab_down; }' EXIT
+            lab_up kept
+            cluster_up "${1:-direct}"
+            echo "lab $LAB; in its cloud: KUBECONFIG=$KUBECONFIG tests/netns/lab.sh exec cloud $KUBE_BIN/kubectl get pods"
+            ;;
+        apiserver)
+            lab_find
+            cluster_paths
+            cluster_apiserver "${1:?which variation?}"
+            ;;
+        down)
+            lab_find
+            cluster_down
+            lab_down
+            ;;
+        *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
+    esac
+}
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+    set -euo pipefail
+    cluster_main "$@"
+fi

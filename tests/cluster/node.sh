@@ -1,0 +1,177 @@
+# shellcheck shell=bash
+# An edge node: its own containerd and its own kubelet, inside the namespace of an edge. Sourced by cluster.sh.
+#
+# Everything runs in a mount namespace that is the node's own, with folders of the lab over the paths which containerd, kubelet
+# and CNI have wired in, and with files over the kernel settings that a kubelet writes: the machine keeps none of it.
+
+# The kernel settings that a kubelet sets for the whole machine, and what it wants to find there.
+NODE_SYSCTLS=(vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1
+    kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000)
+NODE_FOLDERS=(/run/containerd /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers)
+
+# node_up NODE
+node_up() {
+    local node=$1 folder holder
+    folder=$LAB_DIR/$node
+    mkdir -p "$folder/cni"
+    pki_node "$node" "${EDGE_ADDRESS[$node]}"
+    node_mounts "$node"
+    node_cgroups "$node" mkdir
+    holder=$(pid_of "$node-mounts")
+
+    node_containerd_config "$node" >"$folder/containerd.toml"
+    node_cni_config "$node" >"$folder/cni/10-bridge.conflist"
+    spawn "$node-containerd" nsenter --mount="/proc/$holder/ns/mnt" --net="/run/netns/$LAB-$node" \
+        containerd --config "$folder/containerd.toml"
+    wait_for 30 "$node-containerd" node_ctr "$node" version || die "containerd of $node did not come up"
+
+    "$CLUSTER_HERE/image.py" "$folder/shell.tar" "$SHELL_IMAGE" "$(command -v busybox)"
+    "$CLUSTER_HERE/image.py" "$folder/pause.tar" "$PAUSE_IMAGE" "$(command -v busybox)" /bin/sleep 1000000000
+    node_import "$node" "$folder/shell.tar"
+    node_import "$node" "$folder/pause.tar"
+
+    pki_kubeconfig "$folder/kubeconfig" "https://$LB_ADDRESS:6443" "$node"
+    node_kubelet_config "$node" >"$folder/kubelet.yaml"
+    spawn "$node-kubelet" nsenter --mount="/proc/$holder/ns/mnt" --net="/run/netns/$LAB-$node" \
+        "$KUBE_BIN/kubelet" --config "$folder/kubelet.yaml" --kubeconfig "$folder/kubeconfig" \
+        --hostname-override "$node" --node-ip "${EDGE_ADDRESS[$node]}" --root-dir /var/lib/kubelet --cert-dir "$folder/cert" --v 2
+}
+
+# node_import NODE ARCHIVE: makes an image known to the node, as a pull would.
+node_import() { node_ctr "$1" images import --snapshotter native "$2" >/dev/null || die "$1 could not import the image $2"; }
+
+node_ctr() {
+    local node=$1
+    shift
+    nsenter --mount="/proc/$(pid_of "$node-mounts")/ns/mnt" ctr -a "$LAB_DIR/$node/containerd.sock" -n k8s.io "$@"
+}
+
+# A process that holds the node's mount namespace, with everything mounted that belongs there.
+node_mounts() {
+    local node=$1 folder=$LAB_DIR/$1 setting path script=
+    for path in "${NODE_FOLDERS[@]}"; do
+        mkdir -p "$path" "$folder$path"
+        script+="mount --bind '$folder$path' '$path'; "
+    done
+    mkdir -p "$folder/sysctl"
+    for setting in "${NODE_SYSCTLS[@]}"; do
+        path=$folder/sysctl/$(tr / - <<<"${setting%=*}")
+        echo "${setting#*=}" >"$path"
+        script+="mount --bind '$path' '/proc/sys/${setting%=*}'; "
+    done
+    spawn "$node-mounts" unshare --mount --propagation private \
+        bash -ec "$script : >'$folder/mounted'; exec sleep infinity"
+    wait_for 10 "$node-mounts" test -e "$folder/mounted" || die "$node: could not make its mounts"
+}
+
+# node_cgroups NODE mkdir|rmdir: a cgroup of its own in every hierarchy, so that two nodes on one machine do not fight over /kubepods.
+node_cgroups() {
+    local top hierarchies=(/sys/fs/cgroup/*)
+    [[ ! -e /sys/fs/cgroup/cgroup.controllers ]] || hierarchies=(/sys/fs/cgroup)
+    for top in "${hierarchies[@]}"; do
+        [[ -e $top/cgroup.procs && ! -L $top ]] || continue
+        if [[ $2 == rmdir ]]; then
+            [[ ! -d $top/$LAB-$1 ]] || find "$top/$LAB-$1" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+            continue
+        fi
+        mkdir -p "$top/$LAB-$1"
+        # In version 1 a new cpuset is empty, and then takes no process.
+        if [[ -e $top/$LAB-$1/cpuset.mems ]]; then
+            cat "$top/cpuset.mems" >"$top/$LAB-$1/cpuset.mems"
+            cat "$top/cpuset.cpus" >"$top/$LAB-$1/cpuset.cpus"
+        fi
+    done
+}
+
+node_containerd_config() {
+    local folder=$LAB_DIR/$1
+    cat <<TOML
+version = 2
+root = "$folder/containerd"
+state = "/run/containerd"
+[grpc]
+address = "$folder/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+path = "$folder/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "$PAUSE_IMAGE"
+restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
+stream_server_address = "127.0.0.1"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "$folder/cni"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+# Copies instead of overlays: works wherever the lab's folder is, and the images are small.
+snapshotter = "native"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = false
+TOML
+}
+
+node_cni_config() {
+    cat <<JSON
+{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
+  "type": "bridge", "bridge": "pods", "isGateway": true, "ipMasq": false,
+  "ipam": {"type": "host-local", "dataDir": "/var/lib/cni/networks",
+           "ranges": [[{"subnet": "198.19.${1##*-}.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+JSON
+}
+
+node_kubelet_config() {
+    local folder=$LAB_DIR/$1
+    cat <<YAML
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+containerRuntimeEndpoint: unix://$folder/containerd.sock
+cgroupDriver: cgroupfs
+cgroupRoot: /$LAB-$1
+cgroupsPerQOS: true
+enforceNodeAllocatable: []
+failSwapOn: false
+failCgroupV1: false
+evictionHard: {memory.available: 50Mi, nodefs.available: "1%", imagefs.available: "1%"}
+imageGCHighThresholdPercent: 100
+readOnlyPort: 10255
+resolvConf: ""
+volumePluginDir: $folder/volume-plugins
+tlsCertFile: $PKI/$1-serving.crt
+tlsPrivateKeyFile: $PKI/$1-serving.key
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $PKI/cluster-ca.crt}}
+authorization: {mode: Webhook}
+nodeStatusUpdateFrequency: 5s
+YAML
+}
+
+# node_down NODE: the pods with it. Every process that is ended here runs in the node's own cgroup or in its own mount namespace.
+node_down() {
+    local node=$1 holder task pid ours
+    [[ -e $LAB_DIR/pids/$node-mounts ]] || return 0
+    stop "$node-kubelet" 5
+    if running "$node-containerd"; then
+        for task in $(timeout 10 nsenter --mount="/proc/$(pid_of "$node-mounts")/ns/mnt" \
+            ctr -a "$LAB_DIR/$node/containerd.sock" -n k8s.io tasks list -q 2>/dev/null || true); do
+            timeout 10 nsenter --mount="/proc/$(pid_of "$node-mounts")/ns/mnt" \
+                ctr -a "$LAB_DIR/$node/containerd.sock" -n k8s.io tasks delete --force "$task" >/dev/null 2>&1 || true
+        done
+    fi
+    stop "$node-containerd"
+    if running "$node-mounts"; then
+        holder=$(pid_of "$node-mounts")
+        ours=$(readlink "/proc/$holder/ns/mnt")
+        for pid in /proc/[0-9]*; do
+            if [[ $(readlink "$pid/ns/mnt" 2>/dev/null || true) == "$ours" && ${pid#/proc/} != "$holder" ]]; then
+                kill -KILL "${pid#/proc/}" 2>/dev/null || true
+            fi
+        done
+    fi
+    while IFS= read -r pid; do
+        [[ -z $pid ]] || kill -KILL "$pid" 2>/dev/null || true
+    done < <(find /sys/fs/cgroup -path "*/$LAB-$node/*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u)
+    stop "$node-mounts"
+    # A killed process leaves its cgroup a moment later.
+    sleep 0.3
+    node_cgroups "$node" rmdir
+}
