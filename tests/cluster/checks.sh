@@ -1,0 +1,164 @@
+# shellcheck shell=bash
+# What a person does with kubectl, and what a monitoring system reads, through the tunnel. Sourced by run.sh.
+#
+# Each function is one check: it ends with a status, and what it printed last says why. Sizes can be lowered for a slow machine.
+
+CP_MEGABYTES=${CP_MEGABYTES:-200}
+FORWARD_MEGABYTES=${FORWARD_MEGABYTES:-20}
+EXECS=${EXECS:-50}
+
+logs() { has "logs" "tick" "$(kubectl logs web -c web --tail 3)"; }
+
+# Lines have to keep coming, not arrive together at the end.
+logs_follow() {
+    local first second
+    follow_start "$LAB_DIR/follow.txt"
+    sleep 3
+    first=$(wc -l <"$LAB_DIR/follow.txt")
+    sleep 4
+    second=$(wc -l <"$LAB_DIR/follow.txt")
+    stop follow
+    ((first >= 1)) || fail "no line in 3 s"
+    ((second >= first + 3)) || fail "$first lines after 3 s, only $second after 7 s"
+}
+
+# follow_start FILE: `logs -f` in the background, as the process `follow`.
+follow_start() {
+    : >"$1"
+    # shellcheck disable=SC2016
+    HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG spawn_in cloud follow bash -c 'exec "$0/kubectl" logs -f web -c web --tail 1 >"$1"' "$KUBE_BIN" "$1"
+}
+
+exec_plain() {
+    same "stdout" out "$(kubectl exec web -c web -- sh -c 'echo out; echo err >&2' 2>"$LAB_DIR/stderr.txt")"
+    same "stderr" err "$(<"$LAB_DIR/stderr.txt")"
+}
+
+exec_tty() {
+    local output status=0
+    # What is typed waits until the shell has its terminal.
+    # shellcheck disable=SC2016
+    output=$({ sleep 2; printf 'echo answer $((6*7))\ntest -t 0 && echo it is a terminal\nexit 3\n'; sleep 5; } |
+        HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG in_space cloud timeout 30 script -qec "$KUBE_BIN/kubectl exec -it web -c web -- sh" /dev/null) || status=$?
+    has "a terminal's output" "answer 42" "$output"
+    has "a terminal" "it is a terminal" "${output//$'\r'/}"
+    same "exit code through a terminal" 3 "$status"
+}
+
+exec_stdin() {
+    local file=$LAB_DIR/stdin.bin
+    random_file "$file" 20
+    same "sum of what arrived" "$(sum_of "$file")" "$(kubectl exec -i web -c web -- sha256sum <"$file" | cut -d' ' -f1)"
+    same "sum of what came back" "$(sum_of "$file")" "$(kubectl exec -i web -c web -- cat <"$file" | sha256sum | cut -d' ' -f1)"
+}
+
+exec_exit_code() {
+    local status=0
+    kubectl exec web -c web -- sh -c 'exit 7' || status=$?
+    same "exit code" 7 "$status"
+}
+
+attach() {
+    local output
+    # kubectl has no reason to end by itself: the pod goes on counting. `timeout` is the one that ends it.
+    output=$(HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG in_space cloud timeout 5 "$KUBE_BIN/kubectl" attach web -c web 2>/dev/null || true)
+    has "attached to a counter" "tick" "$output"
+    output=$({ sleep 1; echo marker; sleep 3; } |
+        HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG in_space cloud timeout 8 "$KUBE_BIN/kubectl" attach -i web -c echo 2>/dev/null || true)
+    has "attached to cat" "marker" "$output"
+}
+
+port_forward() {
+    local file=$LAB_DIR/forward.bin back=$LAB_DIR/forward.back url=http://127.0.0.1:18080
+    random_file "$file" "$FORWARD_MEGABYTES"
+    HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG spawn_in cloud port-forward "$KUBE_BIN/kubectl" port-forward pod/web 18080:8080
+    wait_for 20 port-forward dials cloud 127.0.0.1 18080
+    has "a page" "hello from edge-1" "$(in_space cloud curl -sS --max-time 20 $url/)"
+    # Busybox knows no `Expect: 100-continue`, and curl would wait a second for it.
+    has "sum of a POST" "$(sum_of "$file")" \
+        "$(in_space cloud curl -sS --max-time 60 -H Expect: --data-binary "@$file" $url/cgi-bin/sum)"
+    kubectl exec -i web -c web -- sh -c 'cat > /www/big' <"$file"
+    in_space cloud curl -sS --max-time 60 -o "$back" $url/big
+    same "sum of a GET" "$(sum_of "$file")" "$(sum_of "$back")"
+    # One forward carries many connections; a closed one must not take the others along.
+    # shellcheck disable=SC2016
+    same "20 at once" 20 "$(in_space cloud bash -c 'for _ in {1..20}; do curl -sS --max-time 20 "$0/" & done; wait' $url | grep -c hello)"
+    stop port-forward
+}
+
+cp_both_ways() {
+    local file=$LAB_DIR/cp.bin back=$LAB_DIR/cp.back
+    random_file "$file" "$CP_MEGABYTES"
+    kubectl cp "$file" web:/root/cp.bin -c web
+    same "sum on the node" "$(sum_of "$file")" "$(kubectl exec web -c web -- sha256sum /root/cp.bin | cut -d' ' -f1)"
+    kubectl cp web:/root/cp.bin "$back" -c web
+    same "sum of what came back" "$(sum_of "$file")" "$(sum_of "$back")"
+    kubectl exec web -c web -- rm /root/cp.bin
+    rm -f "$back"
+}
+
+metrics_resource() {
+    local metrics
+    metrics=$(kubectl get --raw /api/v1/nodes/edge-1/proxy/metrics/resource)
+    has "metrics/resource" "node_cpu_usage_seconds_total" "$metrics"
+    has "metrics/resource" "node_memory_working_set_bytes" "$metrics"
+    has "metrics/resource" "scrape_error 0" "$metrics"
+}
+
+stats_summary() {
+    kubectl get --raw /api/v1/nodes/edge-1/proxy/stats/summary >"$LAB_DIR/summary.json"
+    same "node of stats/summary" edge-1 "$(jq -r .node.nodeName "$LAB_DIR/summary.json")"
+    jq -e '.node.cpu.time and .node.memory.workingSetBytes and (.pods | map(.podRef.name) | index("web") != null)' \
+        "$LAB_DIR/summary.json" >/dev/null || fail "stats/summary lacks cpu, memory, or the pod web"
+}
+
+nodes_proxy() {
+    same "nodes/proxy/healthz" ok "$(kubectl get --raw /api/v1/nodes/edge-1/proxy/healthz)"
+    has "nodes/proxy/pods" '"name":"web"' "$(kubectl get --raw /api/v1/nodes/edge-1/proxy/pods)"
+    has "nodes/proxy/containerLogs" tick "$(kubectl get --raw '/api/v1/nodes/edge-1/proxy/containerLogs/default/web/web?tailLines=1')"
+}
+
+execs_at_once() {
+    local i pids=() failed=0
+    rm -rf "$LAB_DIR/execs"
+    mkdir -p "$LAB_DIR/execs"
+    for ((i = 0; i < EXECS; i++)); do
+        kubectl exec web -c web -- sh -c "sleep 1; echo answer $i" >"$LAB_DIR/execs/$i" 2>&1 &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i" || failed=$((failed + 1)); done
+    for ((i = 0; i < EXECS; i++)); do
+        [[ $(<"$LAB_DIR/execs/$i") == "answer $i" ]] || fail "exec $i of $EXECS said '$(head -c 200 "$LAB_DIR/execs/$i")'; $failed failed"
+    done
+}
+
+# agent_restarts SIGNAL: a person who follows a log sees that it ended, soon, and not as a clean end; the next call works.
+agent_restarts() {
+    local status=0 pid
+    : >"$LAB_DIR/restart.txt"
+    HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG in_space cloud timeout 60 "$KUBE_BIN/kubectl" logs -f web -c web --tail 1 >"$LAB_DIR/restart.txt" 2>&1 &
+    pid=$!
+    wait_until 15 grep -q tick "$LAB_DIR/restart.txt" || fail "logs -f gave no line before the restart"
+    signal_process agent "$1"
+    SECONDS=0
+    wait "$pid" || status=$?
+    ((status != 124)) || fail "logs -f still hangs 60 s after the agent got $1"
+    ((SECONDS <= 30)) || fail "logs -f ended only $SECONDS s after the agent got $1"
+    ((status != 0)) || fail "logs -f ended with status 0 after the agent got $1, as if the log were complete: $(tail -n 1 "$LAB_DIR/restart.txt")"
+    stop agent
+    agent_start edge-1
+    wait_until 30 logs || fail "logs do not work 30 s after the agent's restart: $(kubectl logs web -c web --tail 1 2>&1)"
+}
+
+# Without the agent: an answer at once that names the node and says why, instead of a hang.
+agent_away() {
+    local output
+    stop agent
+    SECONDS=0
+    output=$(kubectl exec web -c web -- true 2>&1) && fail "exec worked without an agent"
+    ((SECONDS <= 15)) || fail "without an agent, exec took $SECONDS s to say: $output"
+    agent_start edge-1
+    wait_until 30 logs || fail "logs do not work 30 s after the agent came back"
+    echo "$output"
+    [[ $VARIATION == sni ]] || has "the reason" edge-1 "$output"
+}
