@@ -77,7 +77,8 @@ port_forward() {
     # Busybox knows no `Expect: 100-continue`, and curl would wait a second for it.
     has "sum of a POST" "$(sum_of "$file")" \
         "$(in_space cloud curl -sS --max-time 60 -H Expect: --data-binary "@$file" $url/cgi-bin/sum)"
-    kubectl exec -i web -c web -- sh -c 'cat > /www/big' <"$file"
+    # `; true` keeps the shell, and with it stdout: containerd 1.6 ends an exec's stdin when its stdout is closed, tunnel or not.
+    kubectl exec -i web -c web -- sh -c 'cat > /www/big; true' <"$file"
     in_space cloud curl -sS --max-time 60 -o "$back" $url/big
     same "sum of a GET" "$(sum_of "$file")" "$(sum_of "$back")"
     # One forward carries many connections; a closed one must not take the others along.

@@ -45,7 +45,7 @@ cluster_up() {
         --initial-cluster default=http://127.0.0.1:2380
     wait_for 30 etcd dials cloud 127.0.0.1 2379 || die "etcd did not come up"
     cluster_apiserver "$variation"
-    spawn_in cloud kube-controller-manager "$KUBE_BIN/kube-controller-manager" --leader-elect=false \
+    spawn_in cloud kube-controller-manager "$KUBE_BIN/kube-controller-manager" --leader-elect=false --use-service-account-credentials \
         --kubeconfig "$LAB_DIR/controller-manager.kubeconfig" --root-ca-file "$PKI/cluster-ca.crt" \
         --service-account-private-key-file "$PKI/service-account.key" --bind-address 127.0.0.1
 
@@ -93,7 +93,8 @@ cluster_apiserver() {
             ;;
         *) die "no variation $variation; there are direct, uds, mtls and sni" ;;
     esac
-    stop kube-apiserver
+    # It would wait for every watch to end.
+    stop kube-apiserver 3
     printf '127.0.0.1 localhost\n%s edge-1\n' "$node_address" >"$LAB_DIR/hosts"
     # Nobody answers there: a name that hosts does not know fails at once, instead of after a resolver's timeout.
     echo "nameserver 127.0.0.1" >"$LAB_DIR/resolv.conf"
@@ -135,8 +136,10 @@ cluster_node_ready() {
 
 # The pod of the checks: `web` serves HTTP and counts on stdout, `echo` returns what it is attached to.
 cluster_pod() {
-    # A pod is refused until its namespace has its service account, which the controller manager makes.
-    wait_for 60 kube-controller-manager kubectl get serviceaccount default || die "there is no default service account"
+    # A pod is refused until its namespace has its service account, and does not start (and is tried ever more seldom) without
+    # the CA's ConfigMap; the controller manager makes both.
+    wait_for 60 kube-controller-manager kubectl get serviceaccount/default configmap/kube-root-ca.crt ||
+        die "the controller manager made no default service account or no kube-root-ca.crt"
     kubectl apply -f - >/dev/null <<YAML
 apiVersion: v1
 kind: Pod
@@ -175,6 +178,18 @@ cluster_pod_ready() {
     [[ $(kubectl get pod web -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}') == True ]]
 }
 
+# cluster_on_loopback: sets HOST_KUBECONFIG, which works outside the lab. From this machine's loopback by a unix socket, which knows
+# no network namespaces, into the cloud.
+cluster_on_loopback() {
+    local port=16443
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    spawn_in cloud api-inside socat "UNIX-LISTEN:$LAB_DIR/api.sock,fork,mode=600" "TCP:$CLOUD_ADDRESS:6443"
+    wait_for 5 api-inside test -S "$LAB_DIR/api.sock" || die "no unix socket to kube-apiserver"
+    spawn api-outside socat "TCP-LISTEN:$port,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$LAB_DIR/api.sock"
+    HOST_KUBECONFIG=$LAB_DIR/kubeconfig-host
+    pki_kubeconfig "$HOST_KUBECONFIG" "https://127.0.0.1:$port" admin
+}
+
 cluster_down() {
     [[ -n ${LAB_DIR:-} && -e $LAB_DIR ]] || return 0
     node_down edge-1
@@ -188,10 +203,13 @@ cluster_main() {
     shift || true
     case $command in
         up)
-            trap '[[ $? == 0 ]] || { cluster_down; lab_down; }' EXIT
+            trap '{ cluster_down; lab_down; }' EXIT
+            trap 'exit 130' INT TERM
             lab_up kept
             cluster_up "${1:-direct}"
-            echo "lab $LAB; in its cloud: KUBECONFIG=$KUBECONFIG tests/netns/lab.sh exec cloud $KUBE_BIN/kubectl get pods"
+            trap - EXIT
+            cluster_on_loopback
+            echo "lab $LAB is up; try: KUBECONFIG=$HOST_KUBECONFIG $KUBE_BIN/kubectl get nodes"
             ;;
         apiserver)
             lab_find

@@ -50,6 +50,8 @@ node_ctr() {
 node_mounts() {
     local node=$1 folder=$LAB_DIR/$1 setting path script=
     for path in "${NODE_FOLDERS[@]}"; do
+        # Something has to be there to mount over. What the machine did not have before, it does not have afterwards.
+        [[ -d $path ]] || echo "$path" >>"$folder/made"
         mkdir -p "$path" "$folder$path"
         script+="mount --bind '$folder$path' '$path'; "
     done
@@ -174,4 +176,5 @@ node_down() {
     # A killed process leaves its cgroup a moment later.
     sleep 0.3
     node_cgroups "$node" rmdir
+    [[ ! -e $LAB_DIR/$node/made ]] || xargs -r rmdir --ignore-fail-on-non-empty <"$LAB_DIR/$node/made" || true
 }

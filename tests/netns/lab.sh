@@ -232,8 +232,10 @@ lab_main() {
     shift || true
     case $command in
         up)
-            trap '[[ $? == 0 ]] || lab_down' EXIT
+            trap lab_down EXIT
+            trap 'exit 130' INT TERM
             lab_up kept
+            trap - EXIT
             echo "$LAB"
             ;;
         list) ls -1 "$LAB_ROOT" 2>/dev/null || true ;;

@@ -88,7 +88,8 @@ wait_for() {
     local seconds=$1 name=$2 end
     shift 2
     end=$((SECONDS + seconds))
-    until "$@" >/dev/null 2>&1; do
+    # In a subshell: a check that fails may call `exit`.
+    until ("$@") >/dev/null 2>&1; do
         if [[ -e $LAB_DIR/pids/$name ]] && ! running "$name"; then
             show_log "$name"
             note "$name ended while waiting for: $*"
@@ -107,7 +108,7 @@ wait_for() {
 wait_until() {
     local end=$((SECONDS + $1))
     shift
-    until "$@" >/dev/null 2>&1; do
+    until ("$@") >/dev/null 2>&1; do
         ((SECONDS < end)) || return 1
         sleep 0.2
     done
