@@ -85,10 +85,12 @@ show kubectl logs web -c web --tail 3
 # shellcheck disable=SC2016
 show kubectl exec web -c web -- sh -c 'echo "I am $(hostname), up $(cut -d. -f1 /proc/uptime) s"'
 show kubectl get --raw /api/v1/nodes/edge-1/proxy/healthz
-spawn port-forward kubectl port-forward pod/web 18080:8080
-printf '\n%s$ kubectl port-forward pod/web 18080:8080 &%s\n' "$bold" "$plain"
-wait_for 20 port-forward bash -c 'exec 3<>/dev/tcp/127.0.0.1/18080' || die "port-forward did not come up"
-show curl -sS -m 10 http://127.0.0.1:18080/
+port=18080
+while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+spawn port-forward kubectl port-forward pod/web "$port:8080"
+printf '\n%s$ kubectl port-forward pod/web %s:8080 &%s\n' "$bold" "$port" "$plain"
+wait_for 20 port-forward bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" || die "port-forward did not come up"
+show curl -sS -m 10 "http://127.0.0.1:$port/"
 stop port-forward
 
 if [[ -n ${KEEP:-} ]]; then

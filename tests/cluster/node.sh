@@ -16,7 +16,7 @@ node_up() {
     mkdir -p "$folder/cni"
     pki_node "$node" "${EDGE_ADDRESS[$node]}"
     node_mounts "$node"
-    node_cgroups "$node" mkdir
+    node_cgroups "$node"
     holder=$(pid_of "$node-mounts")
 
     node_containerd_config "$node" >"$folder/containerd.toml"
@@ -66,16 +66,12 @@ node_mounts() {
     wait_for 10 "$node-mounts" test -e "$folder/mounted" || die "$node: could not make its mounts"
 }
 
-# node_cgroups NODE mkdir|rmdir: a cgroup of its own in every hierarchy, so that two nodes on one machine do not fight over /kubepods.
+# A cgroup of its own in every hierarchy, so that two nodes on one machine do not fight over /kubepods. lab_end_cgroups removes it.
 node_cgroups() {
     local top hierarchies=(/sys/fs/cgroup/*)
     [[ ! -e /sys/fs/cgroup/cgroup.controllers ]] || hierarchies=(/sys/fs/cgroup)
     for top in "${hierarchies[@]}"; do
         [[ -e $top/cgroup.procs && ! -L $top ]] || continue
-        if [[ $2 == rmdir ]]; then
-            [[ ! -d $top/$LAB-$1 ]] || find "$top/$LAB-$1" -depth -type d -exec rmdir {} \; 2>/dev/null || true
-            continue
-        fi
         mkdir -p "$top/$LAB-$1"
         # In version 1 a new cpuset is empty, and then takes no process.
         if [[ -e $top/$LAB-$1/cpuset.mems ]]; then
@@ -169,12 +165,10 @@ node_down() {
             fi
         done
     fi
-    while IFS= read -r pid; do
-        [[ -z $pid ]] || kill -KILL "$pid" 2>/dev/null || true
-    done < <(find /sys/fs/cgroup -path "*/$LAB-$node/*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u)
+    lab_end_cgroups "$node"
     stop "$node-mounts"
-    # A killed process leaves its cgroup a moment later.
-    sleep 0.3
-    node_cgroups "$node" rmdir
-    [[ ! -e $LAB_DIR/$node/made ]] || xargs -r rmdir --ignore-fail-on-non-empty <"$LAB_DIR/$node/made" || true
+    # Not while another lab is up: removing a folder that is mounted over in another mount namespace unmounts it there.
+    if [[ -e $LAB_DIR/$node/made && $(find "$LAB_ROOT" -type f | wc -l) == 1 ]]; then
+        xargs rmdir --ignore-fail-on-non-empty <"$LAB_DIR/$node/made" || true
+    fi
 }

@@ -184,6 +184,20 @@ lab_cut() {
 
 lab_heal() { in_space nat nft flush chain ip router faults; }
 
+# lab_end_cgroups NODE|'*': ends what runs in the cgroups of the lab's nodes, which is their pods, and removes them.
+lab_end_cgroups() {
+    local group pid
+    while IFS= read -r group; do
+        [[ -n $group ]] || continue
+        while IFS= read -r pid; do
+            [[ -z $pid ]] || kill -KILL "$pid" 2>/dev/null || true
+        done < <(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null)
+        # A killed process leaves its cgroup a moment later.
+        wait_until 5 eval "! find '$group' -name cgroup.procs -exec cat {} + | grep -q ." || true
+        find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    done < <(find /sys/fs/cgroup -maxdepth 2 -type d -name "$LAB-$1" 2>/dev/null)
+}
+
 lab_down() {
     local space pid
     [[ -n ${LAB:-} && -e $LAB_ROOT/$LAB ]] || return 0
@@ -194,6 +208,7 @@ lab_down() {
         for pid in $(ip netns pids "$LAB-$space"); do kill -KILL "$pid" 2>/dev/null || true; done
         ip netns delete "$LAB-$space"
     done
+    lab_end_cgroups '*'
     if [[ -n ${LAB_LOGS:-} ]]; then
         mkdir -p "$LAB_LOGS"
         cp -r "$LAB_DIR/logs/." "$LAB_LOGS/"
