@@ -152,13 +152,13 @@ agent_restarts() {
     exec=$!
     wait_until 15 grep -q tick "$LAB_DIR/restart.txt" || fail "logs -f gave no line before the restart: $(<"$LAB_DIR/restart.txt")"
     wait_until 15 grep -q tick "$LAB_DIR/restart-exec.txt" || fail "exec gave no line before the restart: $(<"$LAB_DIR/restart-exec.txt")"
-    signal_process agent "$1"
     SECONDS=0
+    signal_process agent "$1"
+    stop agent
+    agent_start edge-1
     wait "$follow" || true
     wait "$exec" || status=$?
     took=$SECONDS
-    stop agent
-    agent_start edge-1
     wait_until 30 logs || fail "logs do not work 30 s after the agent's restart: $(kubectl logs web -c web --tail 1 2>&1)"
     ((took <= 20)) || fail "logs -f and exec ended only $took s after the agent got $1"
     ((status != 0)) || fail "exec ended with status 0 after the agent got $1: $(tail -n 1 "$LAB_DIR/restart-exec.txt")"

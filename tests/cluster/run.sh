@@ -56,7 +56,7 @@ lab_up
 TLS_LISTEN=$CAPTURE_ADDRESS:10250
 tunnel_up
 # The certificate has to be there before kube-apiserver starts with it.
-issue_client apiserver --nodes '*' --ports '*'
+issue_client apiserver --nodes '*' --ports 10250
 ln -s "$LAB_DIR/client-apiserver" "$LAB_DIR/apiserver-client"
 cluster_up "${variations[0]}"
 check edge-cannot-be-dialled lab_check edge-1 10250

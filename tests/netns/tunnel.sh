@@ -19,6 +19,8 @@ tunnel_binaries() {
 }
 
 SERVER_OPTIONS=()
+# By default open streams get half a minute to end when a process is asked to stop; a test does not wait for that.
+DRAIN=2s
 
 tunnel_paths() {
     SERVER_STATE=$LAB_DIR/server
@@ -36,7 +38,8 @@ server_start() {
     fi
     spawn_in cloud server "$EDGE_TUNNEL_BIN/edge-tunnel-server" run --state-dir "$SERVER_STATE" --config-dir "$SERVER_CONFIG" \
         --agents-listen 0.0.0.0:10262 --tls-listen "${TLS_LISTEN:-0.0.0.0:10263}" --http-listen 127.0.0.1:10264 \
-        --connect-listen 0.0.0.0:10271 --connect-uds "$CONNECT_SOCKET" --admin-listen 127.0.0.1:10265 "${SERVER_OPTIONS[@]}"
+        --connect-listen 0.0.0.0:10271 --connect-uds "$CONNECT_SOCKET" --admin-listen 127.0.0.1:10265 \
+        --drain-timeout "$DRAIN" "${SERVER_OPTIONS[@]}"
     wait_for 20 server in_space cloud curl -fsS -m 2 http://127.0.0.1:10265/readyz || die "edge-tunnel-server did not become ready"
 }
 
@@ -53,13 +56,17 @@ agent_start() {
         server_command token create --node "$node" >"$LAB_DIR/$node.token" || die "edge-tunnel-server token create failed (above)"
     fi
     spawn_in "$node" "$name" "$EDGE_TUNNEL_BIN/edge-tunnel-agent" run --server "$LB_ADDRESS:10262" --node-name "$node" \
-        --token-file "$LAB_DIR/$node.token" --state-dir "$state" "$@"
+        --token-file "$LAB_DIR/$node.token" --state-dir "$state" \
+        --drain-timeout "$DRAIN" "$@"
 }
 
 agent_process() { [[ $1 == edge-1 ]] && echo agent || echo "agent-$1"; }
 
-# agent_connected NODE [TRANSPORT]: does the server say so?
-agent_connected() { server_command nodes 2>/dev/null | grep -w -- "$1" | grep -qi -- "${2:-$1}"; }
+# agent_connected NODE [quic|tls]: does the server say so?
+agent_connected() {
+    server_command nodes --output json 2>/dev/null | jq -e --arg node "$1" --arg transport "${2:-}" \
+        'any(.[]; .node == $node and .session != null and ($transport == "" or .session.transport == $transport))' >/dev/null
+}
 
 # tunnel_up: server and the agent of edge-1, connected.
 tunnel_up() {
