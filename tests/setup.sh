@@ -8,7 +8,7 @@
 set -euo pipefail
 
 # what to look for | Debian package | what is skipped without it
-# A word is a command; a path is a file. The first package that a line names is the one installed.
+# A word is a command; a path is a file; two things are looked at more closely, see `there`.
 table='
 cmake|cmake|building (aws-lc-rs compiles C)
 gcc|gcc|building (aws-lc-rs compiles C)
@@ -22,7 +22,7 @@ nsenter|util-linux|network tests, cluster tests
 nft|nftables|network tests, cluster tests
 iptables|iptables|cluster tests (bridge CNI), packet-filter capture tests
 nginx|nginx-light|network tests, cluster tests (load balancer)
-/usr/lib/nginx/modules/ngx_stream_module.so|libnginx-mod-stream|network tests, cluster tests (load balancer)
+nginx-stream|libnginx-mod-stream|network tests, cluster tests (load balancer)
 ssh|openssh-client|network tests (ssh, scp)
 /usr/sbin/sshd|openssh-server|network tests (ssh, scp)
 socat|socat|network tests (ssh over CONNECT)
@@ -30,7 +30,7 @@ wrk|wrk|network tests (load)
 script|bsdutils|cluster tests (exec with a terminal)
 containerd|containerd|cluster tests
 runc|runc|cluster tests
-busybox|busybox-static|cluster tests (the pod image)
+static-busybox|busybox-static|cluster tests (the pod image)
 /usr/lib/cni/bridge|containernetworking-plugins|cluster tests (pod network)
 '
 
@@ -39,6 +39,12 @@ PATH=$PATH:/usr/sbin:/sbin
 
 there() {
     case $1 in
+        # Debian's is a module of its own; nginx.org builds it in.
+        nginx-stream)
+            [[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]] || { nginx -V 2>&1 | grep -qE -- '--with-stream( |$)'; }
+            ;;
+        # The image holds this one file and no libraries.
+        static-busybox) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
         /*) [[ -e $1 ]] ;;
         *) command -v "$1" >/dev/null ;;
     esac

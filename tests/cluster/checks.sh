@@ -65,6 +65,14 @@ exec_exit_code() {
     same "exit code" 7 "$status"
 }
 
+# Since 1.31 kubectl speaks WebSocket; older ones, and many libraries, still speak SPDY.
+exec_spdy() {
+    local file=$LAB_DIR/stdin.bin
+    random_file "$file" 20
+    export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false
+    same "sum of what came back" "$(sum_of "$file")" "$(kubectl exec -i web -c web -- cat <"$file" | sha256sum | cut -d' ' -f1)"
+}
+
 attach() {
     local output
     # kubectl has no reason to end by itself: the pod goes on counting. `timeout` is the one that ends it.

@@ -39,6 +39,7 @@ all_checks() {
     check "$VARIATION-exec-tty" exec_tty
     check "$VARIATION-exec-stdin" exec_stdin
     check "$VARIATION-exec-exit-code" exec_exit_code
+    check "$VARIATION-exec-spdy" exec_spdy
     check "$VARIATION-attach" attach
     check "$VARIATION-port-forward" port_forward
     check "$VARIATION-cp" cp_both_ways

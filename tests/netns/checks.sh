@@ -107,6 +107,34 @@ big_download() {
     rm -f "$back"
 }
 
+# Readers that do not read: their streams fill up, and nobody else's may.
+slow_readers() {
+    local i took pids=()
+    for i in {1..8}; do
+        mtls_curl --limit-rate 20k --max-time 15 -o /dev/null http://edge-1:8080/big 2>/dev/null &
+        pids+=($!)
+    done
+    sleep 3
+    SECONDS=0
+    for i in {1..20}; do works; done
+    took=$SECONDS
+    for i in "${pids[@]}"; do wait "$i" || true; done
+    ((took <= 5)) || fail "20 small requests beside 8 slow readers took $took s"
+}
+
+# Each name leads to its own node, at the same time and over the same server.
+two_nodes() {
+    local node
+    services_up edge-2
+    agent_start edge-2
+    wait_until 30 agent_connected edge-2 || fail "edge-2 did not connect: $(server_command nodes)"
+    for node in edge-1 edge-2 edge-1 edge-2; do
+        has "$node by CONNECT" "hello from $node" "$(mtls_curl "http://$node:8080/")"
+        has "$node by HTTP" "hello from $node" "$(cloud_curl -x http://127.0.0.1:10264 "http://$node:9051/")"
+        has "$node by address" "hello from $node" "$(mtls_curl "http://${EDGE_ADDRESS[$node]}:8080/")"
+    done
+}
+
 # Not a benchmark: under load nothing may fail.
 load() {
     local output
@@ -126,11 +154,25 @@ udp_blocked() {
     wait_until 10 works || fail "edge-1 is on TLS, but does not answer"
 }
 
+# UDP that was never there must not cost a start more than the race between the two.
+starts_without_udp() {
+    lab_udp_drop
+    stop agent
+    agent_start edge-1
+    wait_until 15 agent_connected edge-1 tls || fail "not connected 15 s after a start without UDP: $(server_command nodes)"
+    wait_until 5 works || fail "edge-1 is on TLS, but does not answer"
+}
+
 udp_unblocked() {
     lab_heal
     wait_until "${QUIC_BACK_SECONDS:-120}" agent_connected edge-1 quic ||
         fail "not back on QUIC ${QUIC_BACK_SECONDS:-120} s after UDP came back: $(server_command nodes)"
     wait_until 10 works || fail "edge-1 is back on QUIC, but does not answer"
+}
+
+address_changes() {
+    lab_renumber
+    wait_until 90 works || fail "edge-1 does not answer 90 s after its router got another address: $(server_command nodes)"
 }
 
 # A cable that is pulled and put back: no packet says so.

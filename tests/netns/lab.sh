@@ -10,6 +10,7 @@
 #   tests/netns/lab.sh exec cloud CMD…         runs CMD in a namespace: cloud, lb, nat, edge-1 or edge-2
 #   tests/netns/lab.sh udp drop|undrop         UDP between edge and load balancer
 #   tests/netns/lab.sh cut [NODE] | heal       drops everything from and to the edge (or one node); heal ends every fault
+#   tests/netns/lab.sh renumber                gives the router another address outside
 #   tests/netns/lab.sh check | list | down
 #
 # With several labs, LAB=name says which. Sourced, it is a library: lab_up, then lab_down in a trap.
@@ -123,10 +124,11 @@ NFT
 
 # TCP and UDP 10262 for agents, TCP 6443 for kubelets. LAB_SERVERS names the server's addresses, if there are several.
 load_balancer() {
-    local server upstreams=
+    # Built in, where it is no module.
+    local server upstreams='' module=/usr/lib/nginx/modules/ngx_stream_module.so
     for server in ${LAB_SERVERS:-$CLOUD_ADDRESS}; do upstreams+="server $server:10262; "; done
-    cat >"$LAB_DIR/lb.conf" <<NGINX
-load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+    [[ ! -e $module ]] || echo "load_module $module;" >"$LAB_DIR/lb.conf"
+    cat >>"$LAB_DIR/lb.conf" <<NGINX
 daemon off;
 worker_processes 1;
 pid $LAB_DIR/lb.pid;
@@ -180,6 +182,14 @@ lab_cut() {
         faults ip saddr "${EDGE_ADDRESS[$1]}" drop
         faults ip daddr "${EDGE_ADDRESS[$1]}" drop
     fi
+}
+
+# The router gets another address outside, as a provider does it at night: what it had masqueraded is forgotten.
+lab_renumber() {
+    local old=198.51.100.65 new=198.51.100.67
+    in_space nat ip -brief address show eth0 | grep -q "$old/" || { old=$new new=198.51.100.65; }
+    in_space nat ip address delete "$old/26" dev eth0
+    in_space nat ip address add "$new/26" dev eth0
 }
 
 lab_heal() { in_space nat nft flush chain ip router faults; }
@@ -265,6 +275,7 @@ lab_main() {
             ;;
         cut) lab_find && lab_cut "$@" ;;
         heal) lab_find && lab_heal ;;
+        renumber) lab_find && lab_renumber ;;
         check) lab_find && lab_check "$@" && echo "nobody can dial ${1:-edge-1}" ;;
         down) lab_find && lab_down ;;
         *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;

@@ -52,9 +52,13 @@ check ssh-socket ssh_over 10282
 check scp-mtls scp_over 10281
 check scp-socket scp_over 10282
 check download big_download
+check slow-readers slow_readers
 check load load
+check two-nodes two_nodes
 check udp-blocked udp_blocked
+check starts-without-udp starts_without_udp
 check udp-unblocked udp_unblocked
+check address-changes address_changes
 check link-cut link_cut
 check server-restarts server_restarts
 check agent-restarts agent_restarts
