@@ -94,6 +94,12 @@ tls_way() {
     has "HTTPS" "hello from edge-1" "$(cloud_curl --cacert "$LAB_DIR/edge-1-services/node.crt" --connect-to edge-1:10250:127.0.0.1:10263 https://edge-1:10250/)"
 }
 
+# SNI carries no port, so each port of https-proxy-ports has a listener of its own.
+tls_port() {
+    has "HTTPS on 9052" "hello from edge-1" \
+        "$(cloud_curl --cacert "$LAB_DIR/edge-1-services/node.crt" --connect-to edge-1:9052:127.0.0.1:9052 https://edge-1:9052/)"
+}
+
 tls_refuses() {
     local output
     output=$(in_space cloud timeout 10 openssl s_client -noservername -connect 127.0.0.1:10263 </dev/null 2>&1 || true)

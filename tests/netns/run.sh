@@ -46,6 +46,7 @@ check connect-refuses connect_refuses
 check http http_way
 check http-refuses http_refuses
 check tls tls_way
+check tls-port tls_port
 check tls-refuses tls_refuses
 check ssh-mtls ssh_over 10281
 check ssh-socket ssh_over 10282
