@@ -61,7 +61,10 @@ async fn create_token(wanted: &TokenCreate, out: &mut impl Write) -> Result<(), 
             replace: wanted.replace,
         },
         (None, pattern) => TokenSubject::Pattern {
-            pattern: pattern.clone().unwrap_or_default(),
+            pattern: pattern
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             uses: wanted.uses,
         },
     };
@@ -108,7 +111,12 @@ pub async fn issue_client(wanted: &IssueClient, out: &mut impl Write) -> Result<
     let files = keep::Files::in_folder(&wanted.out)?;
     let new = NewClient {
         name: wanted.name.clone(),
-        nodes: wanted.nodes.clone(),
+        nodes: wanted
+            .nodes
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(","),
         ports: wanted.ports.clone(),
     };
     let issued: IssuedClient = ask(&wanted.server, "POST", "/v1/clients", &new).await?;

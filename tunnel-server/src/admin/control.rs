@@ -189,7 +189,7 @@ pub struct NewClient {
     /// The caller's name.
     #[serde(with = "wire::text")]
     pub name: ClientName,
-    /// Which nodes: a name in which `*` stands for anything. Checked by the server.
+    /// Which nodes: names in which `*` stands for anything, separated by commas. Checked by the server.
     pub nodes: String,
     /// Which ports; none: those that the live keys name.
     #[serde(with = "wire::ports")]

@@ -10,6 +10,7 @@ use edge_tunnel_proto::identity::{ClientName, TokenId};
 
 use super::{STATE_DIR, span};
 use crate::admin::socket::SOCKET_FILE;
+use crate::identity::{NodePattern, TTL_MAX, USES_MAX};
 
 /// How a command finds the running server, and how it prints.
 #[derive(Debug, Clone, Args)]
@@ -70,7 +71,7 @@ pub struct TokenCreate {
     #[command(flatten)]
     pub subject: TokenFor,
 
-    /// How many nodes may join with a --pattern token, from 1 to 100000
+    /// How many nodes may join with a --pattern token, from 1 to 5000
     #[arg(
         long,
         env = "EDGE_TUNNEL_USES",
@@ -78,7 +79,7 @@ pub struct TokenCreate {
         conflicts_with = "node",
         default_value_t = 1
     )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(USES_MAX)))]
     pub uses: u32,
 
     /// How long the token can be used, from 1m to 365d
@@ -88,7 +89,7 @@ pub struct TokenCreate {
         value_name = "TIME",
         default_value = "1h"
     )]
-    #[arg(value_parser = |text: &str| span(text, 60, 365 * 86_400))]
+    #[arg(value_parser = |text: &str| span(text, 60, TTL_MAX.as_secs()))]
     pub ttl: Duration,
 
     /// Let the node join although one of that name is registered already: the old one is shut out
@@ -111,7 +112,7 @@ pub struct TokenFor {
     /// Which nodes may join with the token: a name in which * stands for anything, such as 'shop-*'. Only names that
     /// have no registration yet
     #[arg(long, env = "EDGE_TUNNEL_PATTERN", value_name = "PATTERN")]
-    pub pattern: Option<String>,
+    pub pattern: Option<NodePattern>,
 }
 
 /// `edge-tunnel-server token revoke`.
@@ -161,14 +162,15 @@ pub struct IssueClient {
     #[arg(value_name = "NAME")]
     pub name: ClientName,
 
-    /// Which nodes it may reach: a name in which * stands for anything
+    /// Which nodes it may reach: names in which * stands for anything, separated by commas
     #[arg(
         long,
         env = "EDGE_TUNNEL_NODES",
-        value_name = "PATTERN",
+        value_name = "PATTERNS",
+        value_delimiter = ',',
         default_value = "*"
     )]
-    pub nodes: String,
+    pub nodes: Vec<NodePattern>,
 
     /// Which ports of them, separated by commas [default: the ports that the server's live keys name]
     #[arg(
