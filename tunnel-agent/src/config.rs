@@ -76,6 +76,15 @@ pub struct Uplink {
     )]
     pub trust_domain: TrustDomain,
 
+    /// A file with the join token, needed until the node has its certificate; - reads it from standard input. The
+    /// token itself may be in the environment as EDGE_TUNNEL_TOKEN
+    #[arg(long, env = "EDGE_TUNNEL_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Only for the environment: as an argument it is refused in [`Cli::parse_from`].
+    #[arg(long, env = "EDGE_TUNNEL_TOKEN", hide = true, hide_env_values = true)]
+    token: Option<TokenText>,
+
     /// Where /livez, /readyz and /metrics are served; keep it on loopback
     #[arg(
         long,
@@ -96,15 +105,6 @@ pub struct Config {
     /// This node's name [default: the name in its certificate, else the host name]
     #[arg(long, env = "EDGE_TUNNEL_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<NodeName>,
-
-    /// A file with the join token, needed until the node has its certificate; - reads it from standard input. The
-    /// token itself may be in the environment as EDGE_TUNNEL_TOKEN
-    #[arg(long, env = "EDGE_TUNNEL_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
-
-    /// Only for the environment: as an argument it is refused in [`Cli::parse_from`].
-    #[arg(long, env = "EDGE_TUNNEL_TOKEN", hide = true, hide_env_values = true)]
-    token: Option<TokenText>,
 
     /// The node's own address, which the cloud means by its name [default: the address that the session to the
     /// server leaves from]
@@ -212,6 +212,14 @@ pub struct CheckConfig {
 }
 
 impl Config {
+    /// Where the join token is, if anywhere.
+    #[must_use]
+    pub fn token(&self) -> Option<TokenSource> {
+        self.uplink.token()
+    }
+}
+
+impl Uplink {
     /// Where the join token is, if anywhere: the file first.
     #[must_use]
     pub fn token(&self) -> Option<TokenSource> {

@@ -129,7 +129,7 @@ fn what_is_refused_says_what_to_write() {
 }
 
 #[test]
-fn check_takes_the_way_out_alone() {
+fn check_takes_the_way_out_and_a_token_but_no_policy() {
     let Command::Check(check) = parse("edge-tunnel-agent check --server lb:10262")
         .unwrap()
         .command
@@ -137,5 +137,8 @@ fn check_takes_the_way_out_alone() {
         panic!("not check");
     };
     assert_eq!(check.uplink.server.len(), 1);
-    assert!(parse("edge-tunnel-agent check --server lb:10262 --token-file x").is_err());
+    assert!(parse("edge-tunnel-agent check --server lb:10262 --token-file x").is_ok());
+    assert!(parse("edge-tunnel-agent check --server lb:10262 --allow node:80").is_err());
+    let error = parse("edge-tunnel-agent check --server lb:10262 --token x").unwrap_err();
+    assert!(error.contains("process list"), "{error}");
 }
