@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::id::{Port, ReplicaId};
