@@ -15,7 +15,7 @@ use edge_tunnel_proto::message::{
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::stream::{Framed, StreamError};
 use edge_tunnel_proto::telemetry::version;
-use edge_tunnel_proto::transport::{Closed, Lane, OpenError};
+use edge_tunnel_proto::transport::Lane;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug, info, warn};
@@ -24,7 +24,11 @@ use crate::identity::Identity;
 use crate::serve::Server;
 use renewal::Renewal;
 
+mod ended;
 mod renewal;
+
+pub use ended::Ended;
+use ended::{ended, lost, told};
 
 /// How long the server may take to answer `Hello`. A server that first probes another holder of the identity needs
 /// three seconds of it.
@@ -32,42 +36,6 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a control message may take to leave; longer, and the link is as good as dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why a session did not come about, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Ended {
-    /// The server said no, or asked this agent to leave.
-    #[error("the server ended the session: {reason}")]
-    Told {
-        /// Why.
-        code: Code,
-        /// In words.
-        reason: String,
-        /// When to come back.
-        retry_after: Option<Duration>,
-    },
-    /// The lane went away.
-    #[error("{0}")]
-    Lane(Closed),
-    /// The server stopped answering.
-    #[error("the server did not answer within {} s", .0.as_secs())]
-    Silent(Duration),
-    /// The control stream broke.
-    #[error("control stream: {0}")]
-    Control(StreamError),
-    /// A lane without room for the control stream.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// This agent is retiring the session: shutting down, or moved to another lane.
-    #[error("ended by this agent")]
-    Retired,
-}
-
-impl From<StreamError> for Ended {
-    fn from(error: StreamError) -> Self {
-        Self::Control(error)
-    }
-}
 
 /// What a session works with. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -275,35 +243,6 @@ impl Session {
             Ok(Err(error)) => Err(lost(&self.lane, error).await),
             Err(_elapsed) => Err(Ended::Silent(SEND_TIMEOUT)),
         }
-    }
-}
-
-/// The lane's own last words say more than that a stream of it broke.
-async fn lost(lane: &Lane, error: StreamError) -> Ended {
-    match tokio::time::timeout(Duration::from_millis(200), lane.closed()).await {
-        Ok(closed) => ended(closed),
-        Err(_elapsed) => Ended::Control(error),
-    }
-}
-
-fn ended(closed: Closed) -> Ended {
-    match closed {
-        Closed::There { code, reason } => Ended::Told {
-            code,
-            reason,
-            retry_after: None,
-        },
-        closed => Ended::Lane(closed),
-    }
-}
-
-fn told(go_away: &GoAway) -> Ended {
-    let retry_after = (go_away.retry_after_millis > 0)
-        .then(|| Duration::from_millis(go_away.retry_after_millis.into()));
-    Ended::Told {
-        code: Code::from_number(go_away.code),
-        reason: go_away.reason.replace(char::is_control, " "),
-        retry_after,
     }
 }
 

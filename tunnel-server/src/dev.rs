@@ -3,6 +3,9 @@
 //!
 //! The only file that names the agent's crate.
 
+mod lines;
+mod ports;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,27 +19,18 @@ use edge_tunnel_proto::identity::write_private;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::control::{Control as _, NewClient, NewToken, TokenSubject};
 use crate::app::{App, Bound};
 use crate::config::{Cli, Command, DevConfig, RunConfig};
+use lines::explain;
+use ports::{Ports, configure};
 
 /// The node that the agent in this process is.
 const NODE: &str = "edge-1";
-
-/// The ports that are tried first; another where one is taken.
-const AGENTS: u16 = 10262;
-const TLS: u16 = 10263;
-const HTTP: u16 = 10264;
-const ADMIN: u16 = 10265;
-const AGENT_ADMIN: u16 = 10266;
-const CONNECT: u16 = 10271;
-
-/// The port that the `tls` listener stands for.
-const KUBELET: u16 = 10250;
 
 /// Runs until `stop`.
 ///
@@ -113,99 +107,6 @@ pub async fn run(
     server_stop.draining().cancel();
     server.await?;
     parts.shutdown().await;
-    Ok(())
-}
-
-/// The ports of this run: the usual ones where they are free.
-struct Ports {
-    agents: u16,
-    tls: u16,
-    http: u16,
-    admin: u16,
-    agent_admin: u16,
-    connect: u16,
-    /// A TLS service on the node's loopback, which is the target of the `tls` way in.
-    tls_target: Option<TcpListener>,
-    tls_target_port: u16,
-    /// Where the server listens for that port.
-    tls_target_listen: u16,
-}
-
-impl Ports {
-    async fn choose() -> anyhow::Result<Self> {
-        let tls = free(TLS).await?;
-        let target = match TcpListener::bind(("127.0.0.1", KUBELET)).await {
-            Ok(listener) => listener,
-            // A kubelet runs here: another port then, with a listener of its own.
-            Err(_taken) => TcpListener::bind(("127.0.0.1", 0)).await?,
-        };
-        let tls_target_port = target.local_addr()?.port();
-        let tls_target_listen = if tls_target_port == KUBELET {
-            tls
-        } else {
-            free(0).await?
-        };
-        Ok(Self {
-            agents: free_for_agents().await?,
-            tls,
-            http: free(HTTP).await?,
-            admin: free(ADMIN).await?,
-            agent_admin: free(AGENT_ADMIN).await?,
-            connect: free(CONNECT).await?,
-            tls_target: Some(target),
-            tls_target_port,
-            tls_target_listen,
-        })
-    }
-}
-
-/// `wanted` if it is free on loopback, else any port that is.
-async fn free(wanted: u16) -> anyhow::Result<u16> {
-    let listener = match TcpListener::bind(("127.0.0.1", wanted)).await {
-        Ok(listener) => listener,
-        Err(_taken) => TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .context("no free port on loopback")?,
-    };
-    Ok(listener.local_addr()?.port())
-}
-
-async fn free_for_agents() -> anyhow::Result<u16> {
-    let port = free(AGENTS).await?;
-    Ok(if UdpSocket::bind(("127.0.0.1", port)).await.is_ok() {
-        port
-    } else {
-        free(0).await?
-    })
-}
-
-/// The live keys: the agent's admin port over HTTP, the TLS target over TLS.
-fn configure(dir: &Path, ports: &Ports) -> anyhow::Result<()> {
-    let config = dir.join("config");
-    for folder in [dir, &config] {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {} (--keep)", folder.display()))?;
-    }
-    let (http, target, listen) = (
-        ports.agent_admin,
-        ports.tls_target_port,
-        ports.tls_target_listen,
-    );
-    let https = if target == KUBELET {
-        String::new()
-    } else {
-        format!("{target}={listen}\n")
-    };
-    let localhost = format!("{KUBELET}, 10255, {http}, {target}\n");
-    for (key, text) in [
-        ("http-proxy-ports", format!("{http}\n")),
-        ("https-proxy-ports", https),
-        ("localhost-proxy-ports", localhost),
-        ("nodes", format!("{NODE}\n")),
-    ] {
-        let path = config.join(key);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
     Ok(())
 }
 
@@ -318,54 +219,4 @@ async fn wait_for_session(control: &crate::app::Control) -> anyhow::Result<()> {
         .context(
             "the agent in this process did not connect within 20 s; its log lines above say why",
         )
-}
-
-fn explain(
-    out: &mut impl Write,
-    dir: &Path,
-    bound: &Bound,
-    agent_admin: SocketAddr,
-    ports: &Ports,
-) -> std::io::Result<()> {
-    let dir = dir.display();
-    let (node, agents) = (NODE, bound.agents);
-    let (http, connect) = (ports.http, ports.connect);
-    let (port, target, listen) = (
-        agent_admin.port(),
-        ports.tls_target_port,
-        ports.tls_target_listen,
-    );
-    write!(
-        out,
-        "\
-edge-tunnel runs here: a server, and an agent that is node {node} and has dialled in.
-
-  agents dial in      {agents} (QUIC and TLS)
-  way in  http        127.0.0.1:{http}
-  way in  tls         127.0.0.1:{listen}, stands for port {target} of every node
-  way in  connect     127.0.0.1:{connect} (client certificate), {dir}/connect.sock
-  health, metrics     server http://127.0.0.1:{admin}/  agent http://{agent_admin}/metrics
-  state               {dir}
-
-The target of each line is the agent's own /livez, reached through the tunnel. Paste:
-
-  # http, by Host header
-  curl -H 'Host: {node}:{port}' http://127.0.0.1:{http}/livez
-  # http, as a proxy
-  curl -x http://127.0.0.1:{http} http://{node}:{port}/livez
-  # tls, passed through: the certificate is the node's own
-  curl --cacert {dir}/ca.crt --connect-to {node}:{target}:127.0.0.1:{listen} https://{node}:{target}/livez
-  # connect, with a client certificate
-  curl -p --proxy https://127.0.0.1:{connect} --proxy-cacert {dir}/ca.crt --proxy-cert {dir}/client.crt \
---proxy-key {dir}/client.key http://{node}:{port}/livez
-  # connect, over the unix socket
-  printf 'CONNECT {node}:{port} HTTP/1.1\\r\\nHost: {node}\\r\\n\\r\\nGET /livez HTTP/1.0\\r\\n\\r\\n' | \
-nc -U {dir}/connect.sock
-  # who is connected
-  cargo run --release -q -p edge-tunnel-server -- nodes --state-dir {dir}/server
-
-Ctrl-C ends it.
-",
-        admin = ports.admin,
-    )
 }

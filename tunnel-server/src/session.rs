@@ -1,6 +1,8 @@
 //! One agent's life on the server: it introduces itself, is entered in the registry, and is listened to until its
 //! link ends, its identity does, or the server does.
 
+mod ended;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,18 +14,19 @@ use edge_tunnel_proto::heartbeat::{Beat, Heartbeat};
 use edge_tunnel_proto::id::ReplicaId;
 use edge_tunnel_proto::message::control::Kind as Say;
 use edge_tunnel_proto::message::{
-    Control, GoAway, Hello, Malformed, PROTOCOL_VERSION, Pong, Refused, Welcome, capped,
+    Control, GoAway, Hello, PROTOCOL_VERSION, Pong, Refused, Welcome, capped,
 };
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::stream::{Framed, Incoming, StreamError};
 use edge_tunnel_proto::telemetry::version;
-use edge_tunnel_proto::transport::{Closed, Connected};
+use edge_tunnel_proto::transport::Connected;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::agents::Metrics;
 use crate::identity::{Holder, Identity, Standing};
-use crate::sessions::{SecondHost, Session, Sessions};
+use crate::sessions::{Session, Sessions};
+use ended::Ended;
 
 /// How long an agent may take to introduce itself after its handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,50 +60,6 @@ pub struct Context {
     pub metrics: Metrics,
     /// The process's end.
     pub shutdown: Shutdown,
-}
-
-/// Why a session ended, or did not come about.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("no introduction within {} s", .0.as_secs())]
-    NoHello(Duration),
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error(transparent)]
-    SecondHost(#[from] SecondHost),
-    #[error("{reason}")]
-    Told { code: Code, reason: String },
-    #[error("{0}")]
-    Lane(Closed),
-    #[error("control stream: {0}")]
-    Control(#[from] StreamError),
-    #[error("the agent did not answer within {} s", .0.as_secs())]
-    Silent(Duration),
-    #[error("the server shuts down")]
-    Drained,
-}
-
-impl Ended {
-    fn code(&self) -> Code {
-        match self {
-            Self::NoHello(_) | Self::Silent(_) => Code::TimedOut,
-            Self::Malformed(_) => Code::Protocol,
-            Self::SecondHost(_) => Code::NotAllowed,
-            Self::Told { code, .. } => *code,
-            Self::Lane(_) => Code::TransportLost,
-            Self::Control(error) => error.code(),
-            Self::Drained => Code::Draining,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Silent(_) => "silent",
-            Self::Lane(Closed::There { .. }) => "agent_left",
-            Self::SecondHost(_) => "second_host",
-            other => other.code().name(),
-        }
-    }
 }
 
 /// Runs the session of the agent that is behind `connected`, to its end.
