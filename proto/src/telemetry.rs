@@ -6,7 +6,6 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::str::FromStr;
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -121,16 +120,6 @@ pub fn version() -> &'static str {
         )
     });
     &VERSION
-}
-
-/// A time that is not after this build: no clock that is right shows an earlier one. `SOURCE_DATE_EPOCH` of the build
-/// (reproducible-builds.org, seconds since 1970) where it is set, else the date of this source.
-#[must_use]
-pub fn built() -> SystemTime {
-    /// 2026-03-01T00:00:00Z.
-    const SOURCE: u64 = 1_772_323_200;
-    let stated = option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok());
-    SystemTime::UNIX_EPOCH + Duration::from_secs(stated.unwrap_or(SOURCE))
 }
 
 /// An error and what caused it in one line, for the end of a program: `cannot listen on 0.0.0.0:1: permission denied`.

@@ -8,6 +8,7 @@ use edge_tunnel_proto::clock::Clock;
 
 use crate::config::CheckConfig;
 
+mod enrolment;
 mod local;
 mod network;
 
@@ -46,6 +47,14 @@ impl Outcome {
             what: what.into(),
             remedy: remedy.into(),
         })
+    }
+
+    /// The same, where the agent has another way.
+    fn dispensable(self) -> Self {
+        match self {
+            Self::Failed(advice) => Self::Warning(advice),
+            other => other,
+        }
     }
 }
 
@@ -102,13 +111,16 @@ impl<W: Write> Report<W> {
 /// Only when `out` cannot be written.
 pub async fn check(config: &CheckConfig, out: impl Write) -> io::Result<bool> {
     let mut report = Report { out, failed: 0 };
-    report.add("clock", local::clock(&Clock::system()))?;
+    let clock = Clock::system();
+    let (enrolled, handshake) = enrolment::check(&config.uplink, &clock).await;
+    report.add("clock", local::clock(&clock))?;
     report.add(
         "admin port",
         local::admin_port(config.uplink.admin_listen).await,
     )?;
+    report.add("enrolment", enrolled)?;
     for server in &config.uplink.server {
-        network::check_server(server, &mut report).await?;
+        network::check_server(server, &handshake, &mut report).await?;
     }
     Ok(report.failed == 0)
 }

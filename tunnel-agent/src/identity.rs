@@ -30,6 +30,7 @@ mod error;
 mod held;
 mod state;
 
+pub use self::build_date::build_date;
 pub use self::error::IdentityError;
 pub use self::held::{Held, Standing};
 
@@ -70,7 +71,7 @@ impl Identity {
             trust_domain,
             clock,
         } = settings;
-        clock.not_before(build_date::build_date());
+        clock.not_before(build_date());
         let state = State::open(state_dir, trust_domain)?;
         let inner = Inner {
             loaded: Live::new(state.load()?),

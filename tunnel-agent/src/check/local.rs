@@ -6,24 +6,30 @@ use std::time::Duration;
 
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::identity::rfc3339;
-use edge_tunnel_proto::telemetry::built;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Outcome;
+use crate::identity::build_date;
 
 /// How long whatever holds the admin port may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// Whether the machine's clock can be right: no later step works where certificates seem to be of another time.
+/// Whether the machine's clock can be right: not before this program was built, nor before the node's certificate was
+/// issued, where `clock` knows of one.
 pub(super) fn clock(clock: &Clock) -> Outcome {
-    let now = clock.machine();
-    let shown = rfc3339(now);
-    if now < built() {
-        // The agent takes the build's date instead, which is enough to reach the server, not to judge an expiry.
+    clock.not_before(build_date());
+    // In this order: the machine's time goes on between the two.
+    let (earliest, machine) = (clock.now(), clock.machine());
+    let shown = rfc3339(machine);
+    if machine < earliest {
+        // The agent takes the later time instead, which is enough to reach the server, not to see an expiry.
         return Outcome::warning(
-            format!("this machine's clock says {shown}, which is before this program was built"),
-            "set the clock, or let NTP do it (timedatectl set-ntp true); an edge box without a battery needs it at every start",
+            format!(
+                "this machine's clock says {shown}, but it cannot be before {}",
+                rfc3339(earliest)
+            ),
+            "set the clock, or let NTP do it (timedatectl set-ntp true); a box without a battery needs it at every start",
         );
     }
     Outcome::Passed(shown)

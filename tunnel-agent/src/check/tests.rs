@@ -1,17 +1,27 @@
 use std::time::{Duration, SystemTime};
 
 use clap::Parser as _;
-use edge_tunnel_proto::telemetry::built;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::admin;
 use crate::config::{Cli, Command};
+use crate::identity::build_date;
+use server::Ca;
 
-async fn checked(line: &str) -> (bool, String) {
-    let words = format!("edge-tunnel-agent check {line}");
-    let Command::Check(config) = Cli::try_parse_from(words.split(' ')).unwrap().command else {
+mod server;
+
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// Runs the check of an agent with this state folder.
+async fn checked(state: &TempDir, flags: &str) -> (bool, String) {
+    let line = format!(
+        "edge-tunnel-agent check --admin-listen 127.0.0.1:0 --state-dir {} {flags}",
+        state.path().display()
+    );
+    let Command::Check(config) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
         panic!("not check");
     };
     let mut out = Vec::new();
@@ -21,7 +31,7 @@ async fn checked(line: &str) -> (bool, String) {
 
 #[test]
 fn a_clock_of_1970_is_warned_of() {
-    let right = built() + Duration::from_secs(86_400);
+    let right = build_date() + Duration::from_secs(86_400);
     assert!(matches!(
         local::clock(&Clock::fixed(right)),
         Outcome::Passed(_)
@@ -34,19 +44,21 @@ fn a_clock_of_1970_is_warned_of() {
         advice.what.contains("1970-01-01T00:00:00Z") && advice.remedy.contains("NTP"),
         "{advice:?}"
     );
+    // After the build, but before the node's own certificate.
+    let behind = Clock::fixed(right);
+    behind.not_before(right + MONTH);
+    assert!(matches!(local::clock(&behind), Outcome::Warning(_)));
 }
 
 #[tokio::test]
 async fn the_admin_port_is_free_an_agents_or_another_programs() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (stop, pages) = (
-        CancellationToken::new(),
-        admin::Pages {
-            health: Default::default(),
-            registry: admin::registry(),
-        },
-    );
+    let stop = CancellationToken::new();
+    let pages = admin::Pages {
+        health: Default::default(),
+        registry: admin::registry(),
+    };
     let served = tokio::spawn(admin::serve(listener, pages, stop.clone()));
     let taken = local::admin_port(address).await;
     assert_eq!(
@@ -72,28 +84,23 @@ async fn the_admin_port_is_free_an_agents_or_another_programs() {
 }
 
 #[tokio::test]
-async fn each_server_is_tried_and_a_closed_port_fails_the_check() {
-    let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn a_closed_port_fails_the_check_and_skips_the_handshake() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (open_at, closed_at) = (open.local_addr().unwrap(), closed.local_addr().unwrap());
+    let at = closed.local_addr().unwrap();
     drop(closed);
-    let (passed, said) = checked(&format!(
-        "--admin-listen 127.0.0.1:0 --server {open_at},{closed_at}"
-    ))
-    .await;
+    let state = tempfile::tempdir().unwrap();
+    let (passed, said) = checked(&state, &format!("--server tls://{at}")).await;
     assert!(!passed);
     assert!(
-        said.contains(&format!("ok    {open_at} tcp: {open_at} in ")),
-        "{said}"
-    );
-    assert!(
-        said.contains(&format!(
-            "FAIL  {closed_at} tcp: {closed_at}: Connection refused"
-        )),
+        said.contains(&format!("FAIL  {at} tcp: {at}: Connection refused")),
         "{said}"
     );
     assert!(
         said.contains("      what to do: the machine is there but nothing listens"),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("skip  {at} tls: ")) && said.contains(&format!("skip  {at} quic: ")),
         "{said}"
     );
 }
@@ -101,7 +108,8 @@ async fn each_server_is_tried_and_a_closed_port_fails_the_check() {
 #[tokio::test]
 async fn a_name_that_does_not_resolve_ends_that_servers_steps() {
     // RFC 6761: no resolver knows a name under .invalid.
-    let (passed, said) = checked("--admin-listen 127.0.0.1:0 --server nowhere.invalid:10262").await;
+    let state = tempfile::tempdir().unwrap();
+    let (passed, said) = checked(&state, "--server nowhere.invalid:10262").await;
     assert!(!passed);
     assert!(
         said.contains("FAIL  nowhere.invalid:10262 resolve: "),
@@ -110,5 +118,130 @@ async fn a_name_that_does_not_resolve_ends_that_servers_steps() {
     assert!(
         said.contains("--server") && !said.contains(" tcp:"),
         "{said}"
+    );
+}
+
+#[tokio::test]
+async fn an_enrolled_node_knows_its_server_over_both_transports() {
+    let ca = Ca::new();
+    let server = ca.serve(None).await;
+    let (state, at) = (tempfile::tempdir().unwrap(), server.address);
+    ca.enroll(state.path(), MONTH);
+    let (passed, said) = checked(&state, &format!("--server {at}")).await;
+    assert!(passed, "{said}");
+    assert!(
+        said.contains("ok    enrolment: this is node edge-1, its certificate is valid until "),
+        "{said}"
+    );
+    for transport in ["tls", "quic"] {
+        assert!(
+            said.contains(&format!("ok    {at} {transport}: {at} in ")),
+            "{said}"
+        );
+    }
+    assert_eq!(said.matches("it is the right server").count(), 2, "{said}");
+    assert!(!said.contains("what to do"), "{said}");
+}
+
+#[tokio::test]
+async fn before_enrolment_the_token_tells_the_right_server_and_without_one_the_way_is_told() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let server = ca.serve(None).await;
+    let (state, at) = (tempfile::tempdir().unwrap(), server.address);
+    let token = state.path().join("token");
+    let with_token = format!("--server {at} --token-file {}", token.display());
+
+    std::fs::write(&token, ca.token()).unwrap();
+    let (passed, said) = checked(&state, &with_token).await;
+    assert!(
+        passed && said.matches("it is the right server").count() == 2,
+        "{said}"
+    );
+
+    std::fs::write(&token, other.token()).unwrap();
+    let (passed, said) = checked(&state, &with_token).await;
+    assert!(
+        !passed && said.contains(&format!("FAIL  {at} tls: ")),
+        "{said}"
+    );
+    assert!(said.contains(&format!("FAIL  {at} quic: ")), "{said}");
+    assert_eq!(
+        said.matches("is not the server that the join token is of")
+            .count(),
+        2,
+        "{said}"
+    );
+
+    std::fs::write(&token, "et1.cut").unwrap();
+    let (passed, said) = checked(&state, &with_token).await;
+    assert!(
+        !passed && said.contains("FAIL  enrolment: ") && said.contains("cut short"),
+        "{said}"
+    );
+
+    let (passed, said) = checked(&state, &format!("--server {at}")).await;
+    assert!(
+        passed
+            && said
+                .contains("warn  enrolment: this node has no certificate yet, and no join token"),
+        "{said}"
+    );
+    assert_eq!(
+        said.matches("is not known before enrolment").count(),
+        2,
+        "{said}"
+    );
+    assert!(
+        !state.path().join("key.pem").exists(),
+        "the check makes nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_server_and_a_refusal_after_the_handshake_are_told_apart() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    let state = tempfile::tempdir().unwrap();
+    ours.enroll(state.path(), MONTH);
+    let server = theirs.serve(None).await;
+    let (passed, said) = checked(&state, &format!("--server {}", server.address)).await;
+    assert!(!passed);
+    assert_eq!(
+        said.matches("is not the server that this node knows")
+            .count(),
+        2,
+        "{said}"
+    );
+
+    let server = ours.serve(Some("node edge-1 was revoked")).await;
+    let (passed, said) = checked(&state, &format!("--server {}", server.address)).await;
+    assert!(!passed);
+    assert_eq!(said.matches("ended it again").count(), 2, "{said}");
+    assert_eq!(said.matches("node edge-1 was revoked").count(), 2, "{said}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_warned_of() {
+    let (ca, state) = (Ca::new(), tempfile::tempdir().unwrap());
+    ca.enroll(state.path(), Duration::from_secs(60));
+    let (_, said) = checked(&state, "--server nowhere.invalid:10262").await;
+    assert!(
+        said.contains("warn  enrolment: the certificate of node edge-1 was valid until "),
+        "{said}"
+    );
+    assert!(said.contains("--renew-grace"), "{said}");
+}
+
+#[test]
+fn one_transport_that_works_is_enough() {
+    let blocked = Outcome::failed("no handshake within 10 s", "let UDP out");
+    assert!(matches!(blocked.clone().dispensable(), Outcome::Warning(_)));
+    let shown = Step {
+        name: "lb:10262 quic".to_owned(),
+        outcome: blocked.dispensable(),
+    }
+    .to_string();
+    assert_eq!(
+        shown,
+        "warn  lb:10262 quic: no handshake within 10 s\n      what to do: let UDP out\n"
     );
 }

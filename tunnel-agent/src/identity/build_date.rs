@@ -7,7 +7,8 @@ const VERSION_DATE: u64 = 1_793_491_200;
 
 /// The date of the build, as the builder gave it (<https://reproducible-builds.org/specs/source-date-epoch/>), else that
 /// of the version.
-pub(super) fn build_date() -> SystemTime {
+#[must_use]
+pub fn build_date() -> SystemTime {
     let given = option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok());
     UNIX_EPOCH + Duration::from_secs(given.unwrap_or(VERSION_DATE).max(VERSION_DATE))
 }
