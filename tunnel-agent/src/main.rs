@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
                 reason = "the one line that says why the agent does not run"
             )]
             {
-                eprintln!("edge-tunnel-agent: {error:#}");
+                eprintln!("edge-tunnel-agent: {}", telemetry::one_line(error.as_ref()));
             }
             ExitCode::FAILURE
         }

@@ -20,7 +20,10 @@ async fn main() -> ExitCode {
                 reason = "the one line that says why nothing was done"
             )]
             {
-                eprintln!("edge-tunnel-server: {error:#}");
+                eprintln!(
+                    "edge-tunnel-server: {}",
+                    telemetry::one_line(error.as_ref())
+                );
             }
             ExitCode::FAILURE
         }

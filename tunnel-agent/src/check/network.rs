@@ -203,7 +203,11 @@ impl Failure {
     fn remedy(&self, transport: Transport, server: &ServerAddress, believes: Believes) -> String {
         let port = server.address.port;
         match (self, transport) {
-            (Self::Judged(_), _) => "the server says why: if this node was revoked or replaced, give it a new join token".to_owned(),
+            (Self::Judged(_), _) => {
+                "the server says why; a node that was revoked or replaced needs a new join token, and certificate.pem \
+                 removed from its state folder"
+                    .to_owned()
+            }
             (Self::Handshake(HandshakeError::Timeout(_)), Transport::Quic) => {
                 format!("let UDP port {port} out of the site's firewall, and into the balancer; without it TLS is used")
             }
@@ -215,14 +219,17 @@ impl Failure {
                 "something hung up during the handshake: has the balancer a live server behind port {port}, and does a \
                  firewall between inspect TLS?"
             ),
-            _ if believes == Believes::Bundle => {
-                "what answers there is not the server that this node knows: compare with `edge-tunnel-server ca show`; a \
-                 firewall that inspects TLS must leave this address alone"
-                    .to_owned()
+            _ => {
+                let not = match believes {
+                    Believes::Bundle => "not the server that this node knows",
+                    Believes::Token => "not the server that the join token is of",
+                    Believes::Nothing(_) => "no edge-tunnel server",
+                };
+                format!(
+                    "what answers there is {not}: compare with `edge-tunnel-server ca show`; a firewall that inspects \
+                     TLS must leave this address alone"
+                )
             }
-            _ => "what answers there is not the server that the join token is of: compare with `edge-tunnel-server ca show`; \
-                  a firewall that inspects TLS must leave this address alone"
-                .to_owned(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::admin::control::{CaStatus, NodeStatus, TokenStatus, TokenSubject};
 
 pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
     if nodes.is_empty() {
-        return "no node has joined yet; let one in: edge-tunnel-server token create --node NAME\n"
+        return "no node is registered; let one in: edge-tunnel-server token create --node NAME\n"
             .to_owned();
     }
     let now = Clock::system().now();
