@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::id::{InstanceId, NodeName};
+use edge_tunnel_proto::identity::Live;
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::telemetry::health::Health;
 use edge_tunnel_proto::telemetry::systemd;
@@ -34,7 +35,7 @@ const BUFFER_MEMORY: usize = 2 * edge_tunnel_proto::mux::CONNECTION_WINDOW_MAX;
 /// An agent that is ready to run.
 #[derive(Debug)]
 pub struct App {
-    node: NodeName,
+    node: Live<NodeName>,
     admin: TcpListener,
     pages: admin::Pages,
     uplink: Uplink,
@@ -72,7 +73,8 @@ impl App {
             Standing::Unenrolled => None,
             Standing::Expired(held) | Standing::Ready(held) => Some(held.node),
         };
-        let node = node_name(config.node_name.clone(), certified)?;
+        // Until a join token says otherwise.
+        let node = Live::new(node_name(config.node_name.clone(), certified)?);
         let policy_file = config.policy.policy_file.clone();
         let policy = Policy::load(
             node.clone(),
@@ -90,6 +92,7 @@ impl App {
         let health = Health::default();
         let uplink = Uplink {
             node: node.clone(),
+            told: config.node_name.clone(),
             servers: config.uplink.server.clone(),
             token: config.token(),
             context: Context {
@@ -153,7 +156,7 @@ impl App {
             drain_timeout,
         } = self;
         let shutdown = uplink.context.shutdown.clone();
-        info!(%node, servers = ?uplink.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), "agent starts");
+        info!(node = %node.get(), servers = ?uplink.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), "agent starts");
         // What only serves the rest, and ends with it.
         let mut aside = JoinSet::new();
         let admin_stop = CancellationToken::new();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::NodeName;
+use edge_tunnel_proto::identity::Live;
 use edge_tunnel_proto::sync::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -62,7 +63,7 @@ pub struct Dialer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    node: NodeName,
+    node: Live<NodeName>,
     limits: Limits,
     pending: Mutex<Pending>,
     metrics: Metrics,
@@ -77,7 +78,7 @@ struct Pending {
 impl Dialer {
     /// A dialer on `node`.
     #[must_use]
-    pub fn new(node: NodeName, limits: Limits, metrics: Metrics) -> Self {
+    pub fn new(node: Live<NodeName>, limits: Limits, metrics: Metrics) -> Self {
         Self(Arc::new(Inner {
             node,
             limits,
@@ -168,7 +169,7 @@ impl Dialer {
     fn error(&self, code: Code, what: &str) -> DialError {
         DialError {
             code,
-            message: format!("node {}: {what}", self.0.node),
+            message: format!("node {}: {what}", self.0.node.get()),
         }
     }
 }

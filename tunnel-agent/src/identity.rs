@@ -140,24 +140,28 @@ impl Identity {
         enroll_client(token.pin, &self.0.trust_domain, &self.0.clock)
     }
 
-    /// Asks for a certificate by `token`, as `node` where the token leaves the name open. Sending it again after a lost
-    /// answer gets the same registration: the key in it is the same.
+    /// Asks for a certificate by `token`, as `node` if told so; where neither names the node it is called as its `host`.
+    /// Sending it again after a lost answer gets the same registration: the key in it is the same.
     pub fn join_request(
         &self,
         token: &Token,
         node: Option<&NodeName>,
+        host: &NodeName,
     ) -> Result<EnrollRequest, IdentityError> {
         let secret = token.secret.expose().to_vec();
         let evidence = Evidence::JoinToken(JoinToken {
             id: token.id.to_string(),
             secret,
         });
-        self.request(evidence, node)
+        let mut request = self.request(evidence)?;
+        request.node = node.map(ToString::to_string).unwrap_or_default();
+        request.host = host.to_string();
+        Ok(request)
     }
 
     /// Asks for a renewal on a connection of its own, which shows the old certificate.
     pub fn late_renew_request(&self) -> Result<EnrollRequest, IdentityError> {
-        self.request(Evidence::Renew(Renew {}), None)
+        self.request(Evidence::Renew(Renew {}))
     }
 
     /// Asks for a renewal over a session.
@@ -189,16 +193,12 @@ impl Identity {
         kept
     }
 
-    fn request(
-        &self,
-        evidence: Evidence,
-        node: Option<&NodeName>,
-    ) -> Result<EnrollRequest, IdentityError> {
+    fn request(&self, evidence: Evidence) -> Result<EnrollRequest, IdentityError> {
         Ok(EnrollRequest {
             evidence: Some(evidence),
             csr: self.csr()?,
-            node: node.map(ToString::to_string).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..EnrollRequest::default()
         })
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use edge_tunnel_proto::backoff::Backoff;
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::NodeName;
+use edge_tunnel_proto::identity::Live;
 use edge_tunnel_proto::telemetry::health::Part;
 use edge_tunnel_proto::transport::Transport;
 use tokio::sync::oneshot;
@@ -37,8 +38,10 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// Everything that keeps an agent connected.
 #[derive(Debug)]
 pub struct Uplink {
-    /// What this node is called, where its join token leaves that open.
-    pub node: NodeName,
+    /// What this node is called; by the host's name until its certificate says.
+    pub node: Live<NodeName>,
+    /// What it was told to be called.
+    pub told: Option<NodeName>,
     /// Where the servers are.
     pub servers: Vec<ServerAddress>,
     /// Where the join token is, should one be needed.

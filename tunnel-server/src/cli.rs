@@ -127,10 +127,13 @@ pub async fn issue_client(wanted: &IssueClient, out: &mut impl Write) -> Result<
 /// `ca …`
 pub async fn ca(command: &CaCommand, out: &mut impl Write) -> Result<(), CliError> {
     let (server, method, path) = match command {
-        CaCommand::Show(server) => (server, "GET", "/v1/ca"),
-        CaCommand::Rotate(server) => (server, "POST", "/v1/ca/rotate"),
+        CaCommand::Show(server) => (server, "GET", "/v1/ca".to_owned()),
+        CaCommand::Rotate(rotate) => {
+            let path = format!("/v1/ca/rotate/{}", rotate.step.name());
+            (&rotate.server, "POST", path)
+        }
     };
-    let status: CaStatus = ask(server, method, path, &()).await?;
+    let status: CaStatus = ask(server, method, &path, &()).await?;
     print(server.output, &status, table::ca(&status), out)
 }
 

@@ -33,6 +33,9 @@ pub struct EnrollRequest {
     /// The sender's version, for logs.
     #[prost(string, tag = "10")]
     pub version: String,
+    /// What the sender's host is called: the node where neither the evidence nor [`EnrollRequest::node`] names one.
+    #[prost(string, tag = "11")]
+    pub host: String,
 }
 
 /// What speaks for the sender. Kinds that this build does not know read as no evidence, and are answered
@@ -167,8 +170,10 @@ mod tests {
             csr: vec![0x30],
             node: "n".to_owned(),
             version: "0.1.0".to_owned(),
+            host: "h".to_owned(),
         };
-        let bytes = b"\x0a\x08\x0a\x02ab\x12\x02\x01\x02\x42\x01\x30\x4a\x01n\x52\x050.1.0";
+        let bytes =
+            b"\x0a\x08\x0a\x02ab\x12\x02\x01\x02\x42\x01\x30\x4a\x01n\x52\x050.1.0\x5a\x01h";
         assert_eq!(request.encode_to_vec(), bytes);
         assert_eq!(EnrollRequest::decode(&bytes[..]).unwrap(), request);
 

@@ -11,7 +11,7 @@ fn dialer(limits: Limits) -> (Dialer, Registry) {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     (
-        Dialer::new("edge-1".parse().unwrap(), limits, metrics),
+        Dialer::new(Live::new("edge-1".parse().unwrap()), limits, metrics),
         registry,
     )
 }

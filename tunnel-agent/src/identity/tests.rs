@@ -98,7 +98,9 @@ async fn a_key_is_made_once_and_a_certificate_outlives_a_restart() {
     assert_eq!((mode(&path), mode(&path.join("key.pem"))), (0o700, 0o600));
 
     let mut changes = identity.changes();
-    let request = identity.join_request(&token(), None).unwrap();
+    let request = identity
+        .join_request(&token(), None, &"host".parse().unwrap())
+        .unwrap();
     let held = identity
         .take_in(Issuing::new("ca").answer(&request.csr, noon()))
         .await
@@ -287,7 +289,7 @@ fn requests_name_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let identity = open(folder.path(), &Clock::fixed(noon())).unwrap();
     let (token, node) = (token(), "edge-1".parse().unwrap());
-    let request = identity.join_request(&token, Some(&node)).unwrap();
+    let request = identity.join_request(&token, Some(&node), &node).unwrap();
     assert_eq!(request.node, "edge-1");
     let csr = CertificateSigningRequestParams::from_der(&request.csr.as_slice().into()).unwrap();
     assert_eq!(csr.params.distinguished_name.iter().count(), 0);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_tunnel_proto::id::{NodeName, Target};
+use edge_tunnel_proto::identity::Live;
 use edge_tunnel_proto::sync::Mutex;
 
 use super::file::{self, FileError};
@@ -21,7 +22,7 @@ pub struct Policy(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    node: NodeName,
+    node: Live<NodeName>,
     node_ip: Option<IpAddr>,
     flags: Rules,
     file: Option<PathBuf>,
@@ -42,7 +43,7 @@ impl Policy {
     /// # Errors
     /// When the policy file cannot be read or has a wrong line: an agent does not start on half a policy.
     pub async fn load(
-        node: NodeName,
+        node: Live<NodeName>,
         node_ip: Option<IpAddr>,
         flags: Rules,
         file: Option<PathBuf>,
@@ -77,7 +78,7 @@ impl Policy {
     /// [`Denied`] when the rules do not allow it.
     pub fn judge(&self, target: &Target) -> Result<SocketAddr, Denied> {
         let now = self.0.now.lock().clone();
-        now.rules.judge(&self.0.node, &now.addresses, target)
+        now.rules.judge(&self.0.node.get(), &now.addresses, target)
     }
 
     /// A session came up from this local address: the node's own where `--node-ip` does not say otherwise.
@@ -158,7 +159,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy");
         std::fs::write(&path, "allow loopback:9100").unwrap();
-        let node: NodeName = "edge-1".parse().unwrap();
+        let node = Live::new("edge-1".parse().unwrap());
         let policy = Policy::load(node, None, Rules::default(), Some(path.clone()))
             .await
             .unwrap();
@@ -188,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_does_not_start_on_a_policy_it_cannot_read() {
         let file = Some(PathBuf::from("/nonexistent/policy"));
-        let node = "edge-1".parse().unwrap();
+        let node = Live::new("edge-1".parse().unwrap());
         assert!(
             Policy::load(node, None, Rules::default(), file)
                 .await
@@ -202,8 +203,14 @@ mod tests {
             host: TargetHost::Node,
             port: Port::known(22),
         };
-        let load =
-            |node_ip| Policy::load("edge-1".parse().unwrap(), node_ip, Rules::default(), None);
+        let load = |node_ip| {
+            Policy::load(
+                Live::new("edge-1".parse().unwrap()),
+                node_ip,
+                Rules::default(),
+                None,
+            )
+        };
         let policy = load(None).await.unwrap();
         assert!(policy.judge(&target).is_err());
         policy.session_from("::ffff:192.0.2.7".parse().unwrap());

@@ -69,13 +69,15 @@ pub async fn ensure(uplink: &Uplink) -> Result<(), EnrollError> {
         Standing::Unenrolled => {
             let source = uplink.token.as_ref().ok_or(IdentityError::NotEnrolled)?;
             let token: Token = source.read().await?.expose().parse()?;
-            let request = identity.join_request(&token, Some(&uplink.node))?;
+            let request =
+                identity.join_request(&token, uplink.told.as_ref(), &uplink.node.get())?;
             (identity.join_config(&token), request)
         }
     };
     let response = ask(uplink, Arc::new(config), &request).await?;
     let held = identity.take_in(response.outcome).await?;
     info!(node = %held.node, "enrolled");
+    uplink.node.set(held.node);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What a person may ask of a running server, as one seam: the admin socket and the status page ask, the composition
 //! root answers with what the registry of sessions, the identities and the live keys know.
 
+use crate::identity::Step;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -46,7 +47,7 @@ pub trait Control: Send + Sync + 'static {
     fn ca_show(&self) -> impl Future<Output = Result<CaStatus, ControlError>> + Send;
 
     /// Takes the next step of replacing the CA.
-    fn ca_rotate(&self) -> impl Future<Output = Result<CaStatus, ControlError>> + Send;
+    fn ca_rotate(&self, step: Step) -> impl Future<Output = Result<CaStatus, ControlError>> + Send;
 }
 
 /// Why something that was asked is not done; the text says what to do instead.

@@ -1,5 +1,6 @@
 //! A server that only remembers: the tests' second implementation of [`Control`].
 
+use crate::identity::Step;
 use std::time::{Duration, SystemTime};
 
 use edge_tunnel_proto::id::{InstanceId, NodeName, RegistrationId, ReplicaId};
@@ -141,7 +142,7 @@ impl Control for Double {
         Ok(Self::ca())
     }
 
-    async fn ca_rotate(&self) -> Result<CaStatus, ControlError> {
+    async fn ca_rotate(&self, _step: Step) -> Result<CaStatus, ControlError> {
         Err(ControlError::Internal("the disk is full".to_owned()))
     }
 }

@@ -7,7 +7,7 @@ use crate::admin::control::{
     CaAuthority, CaStatus, Control as Asked, ControlError, CreatedToken, IssuedClient, NewClient,
     NewToken, NodeStatus, Overview, RevokedNode, SessionStatus, TokenStatus, TokenSubject,
 };
-use crate::identity::{Ca, CaInfo, Grant, Identity, Phase, PortsGrant, Scope, TokenInfo};
+use crate::identity::{Ca, CaInfo, Grant, Identity, Phase, PortsGrant, Scope, Step, TokenInfo};
 use crate::route::Routes;
 use crate::sessions::{Session, Sessions};
 
@@ -187,10 +187,9 @@ impl Asked for Control {
         Ok(ca_status(&self.identity.ca().show()))
     }
 
-    async fn ca_rotate(&self) -> Result<CaStatus, ControlError> {
-        self.blocking(|identity| {
+    async fn ca_rotate(&self, step: Step) -> Result<CaStatus, ControlError> {
+        self.blocking(move |identity| {
             let ca: &Ca = identity.ca();
-            let step = ca.show().phase.next();
             ca.rotate(step)
                 .map_err(|error| ControlError::Conflict(error.to_string()))?;
             Ok(ca_status(&ca.show()))
@@ -233,13 +232,13 @@ fn token_status(token: &TokenInfo) -> TokenStatus {
 fn ca_status(info: &CaInfo) -> CaStatus {
     let phase = match info.phase {
         Phase::Steady => {
-            "steady: one CA; `ca rotate` makes the next one, which agents learn to believe as they renew"
+            "steady: one CA; `ca rotate introduce` makes the next one, which agents learn to believe as they renew"
         }
         Phase::Introduced => {
-            "a next CA is believed, the old one still signs; `ca rotate` again, when every agent has renewed, signs with it"
+            "a next CA is believed, the old one still signs; `ca rotate sign` comes next, when every agent has renewed"
         }
         Phase::Signing => {
-            "the next CA signs, the old one is still believed; `ca rotate` again, when every agent has renewed, drops it"
+            "the next CA signs, the old one is still believed; `ca rotate finish` drops it: an agent that has not renewed by then must enrol anew"
         }
     };
     CaStatus {

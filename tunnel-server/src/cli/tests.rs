@@ -196,7 +196,7 @@ async fn the_ca_is_shown_as_a_usable_file() {
         "{shown}"
     );
     assert_eq!(
-        server.type_in("ca rotate").await.unwrap_err(),
+        server.type_in("ca rotate sign").await.unwrap_err(),
         "the disk is full"
     );
 }

@@ -1,5 +1,6 @@
 //! The commands that talk to a running server over its local admin socket.
 
+use crate::identity::Step;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -191,12 +192,28 @@ pub struct IssueClient {
     pub server: AdminSocketArgs,
 }
 
+/// `edge-tunnel-server ca rotate`.
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// Which step; they come in this order, and `ca show` says which is next
+    #[arg(
+        env = "EDGE_TUNNEL_STEP",
+        value_name = "STEP",
+        default_value = "introduce"
+    )]
+    pub step: Step,
+
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: AdminSocketArgs,
+}
+
 /// `edge-tunnel-server ca …`.
 #[derive(Debug, Subcommand)]
 pub enum CaCommand {
     /// Show the CAs that are believed, with their pins
     Show(AdminSocketArgs),
-    /// Replace the CA, in two phases: the first call makes the new one known, the second, once every agent has it,
-    /// lets it sign and forgets the old one
-    Rotate(AdminSocketArgs),
+    /// Replace the CA: introduce the next one, and once every agent has renewed (10 days at most while connected) let
+    /// it sign, and once every agent has renewed again drop the old one
+    Rotate(Rotate),
 }

@@ -104,21 +104,23 @@ impl Desk<'_> {
 
     fn join(self, request: &EnrollRequest, token: &JoinToken) -> Result<Granted, EnrollError> {
         let requester = csr::read(&request.csr)?;
-        let wanted = match request.node.as_str() {
-            "" => None,
-            node => Some(node.parse::<NodeName>()?),
+        let name = |text: &str| match text {
+            "" => Ok(None),
+            name => name.parse::<NodeName>().map(Some),
         };
+        let (wanted, host) = (name(&request.node)?, name(&request.host)?);
         // A token that is none is answered like one that is wrong.
         let (Ok(id), Some(secret)) = (token.id.parse(), Secret::from_bytes(&token.secret)) else {
             return Err(EnrollError::Token(RedeemError::Unknown));
         };
-        let (node, registration) = self.tokens.redeem(
-            id,
-            &secret,
-            wanted.as_ref(),
-            requester.pin,
-            self.registrations,
-        )?;
+        let redeem = |wanted: Option<&NodeName>| {
+            self.tokens
+                .redeem(id, &secret, wanted, requester.pin, self.registrations)
+        };
+        let (node, registration) = match redeem(wanted.as_ref()) {
+            Err(RedeemError::NameMissing { .. }) if host.is_some() => redeem(host.as_ref())?,
+            redeemed => redeemed?,
+        };
         tracing::info!(%node, %registration, token = %id, "node registered by a join token");
         self.sign(&requester, node, registration)
     }

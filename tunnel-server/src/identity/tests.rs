@@ -184,7 +184,12 @@ async fn a_node_without_a_battery_clock_joins_and_connects() {
     let peer = house.meet(agent.join_config(&token)).unwrap();
     let response = house
         .identity
-        .enroll(agent.join_request(&token, None).unwrap(), peer)
+        .enroll(
+            agent
+                .join_request(&token, None, &"host".parse().unwrap())
+                .unwrap(),
+            peer,
+        )
         .await;
     agent.take_in(response.outcome).await.unwrap();
     assert!(
@@ -257,7 +262,10 @@ async fn requests_that_make_no_sense_are_refused_with_reason() {
     );
 
     let token = house.token("edge-2", false);
-    let request = node.identity.join_request(&token, None).unwrap();
+    let request = node
+        .identity
+        .join_request(&token, None, &"host".parse().unwrap())
+        .unwrap();
     let named = EnrollRequest {
         node: "Edge 2".to_owned(),
         ..request.clone()
@@ -282,13 +290,45 @@ async fn requests_that_make_no_sense_are_refused_with_reason() {
 }
 
 #[tokio::test]
+async fn a_hosts_name_counts_only_where_nothing_else_names_the_node() {
+    let house = House::new();
+    let pattern = Scope::Pattern {
+        pattern: "shop-*".parse().unwrap(),
+        uses: 2,
+    };
+    let (for_shops, _) = house
+        .identity
+        .create_token(pattern, Duration::from_secs(3600))
+        .unwrap();
+    for (token, told, host, joined) in [
+        (house.token("edge-1", false), None, "shop-1", "edge-1"),
+        (for_shops.clone(), None, "shop-1", "shop-1"),
+        (for_shops, Some("shop-2"), "localhost", "shop-2"),
+    ] {
+        let node = house.node();
+        let told = told.map(|name| name.parse().unwrap());
+        let request = node
+            .identity
+            .join_request(&token, told.as_ref(), &host.parse().unwrap())
+            .unwrap();
+        let peer = Peer::Enrolling { holder: None };
+        let outcome = house.identity.enroll(request, peer).await.outcome;
+        let held = node.identity.take_in(outcome).await.unwrap();
+        assert_eq!(held.node.as_str(), joined);
+    }
+}
+
+#[tokio::test]
 async fn a_full_disk_is_the_servers_fault_and_passes() {
     let house = House::new();
     let node = house.node();
     let token = house.token("edge-1", false);
     // A folder in the place of the record cannot be replaced by a file, whoever runs the test.
     std::fs::create_dir(house.folder.path().join("registrations/edge-1")).unwrap();
-    let request = node.identity.join_request(&token, None).unwrap();
+    let request = node
+        .identity
+        .join_request(&token, None, &"host".parse().unwrap())
+        .unwrap();
     let response = house
         .identity
         .enroll(request, Peer::Enrolling { holder: None })

@@ -44,7 +44,9 @@ async fn route<C: Control>(
         (&Method::DELETE, ["v1", "tokens", id]) => shown(control.token_revoke(parse(id)?).await),
         (&Method::POST, ["v1", "clients"]) => shown(control.issue_client(read(body).await?).await),
         (&Method::GET, ["v1", "ca"]) => shown(control.ca_show().await),
-        (&Method::POST, ["v1", "ca", "rotate"]) => shown(control.ca_rotate().await),
+        (&Method::POST, ["v1", "ca", "rotate", step]) => {
+            shown(control.ca_rotate(parse(step)?).await)
+        }
         (method, _) => {
             let what = format!(
                 "this server knows no {method} {}; is the command of another version?",

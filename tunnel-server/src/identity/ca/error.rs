@@ -20,7 +20,7 @@ pub enum CaError {
     )]
     Operators,
     /// Steps have an order.
-    #[error("the rotation of the CA stands at {phase:?}; the next step from there is {next:?}")]
+    #[error("the rotation of the CA stands at {phase:?}; from there comes `ca rotate {}`, see `ca show`", next.name())]
     WrongStep {
         /// Where it stands.
         phase: Phase,

@@ -1,7 +1,9 @@
 //! The steps of a rotation, and the CA as people see it.
 
+use std::str::FromStr;
 use std::time::SystemTime;
 
+use clap::ValueEnum;
 use edge_tunnel_proto::identity::{Bundle, Pin};
 
 /// Where a rotation stands.
@@ -16,14 +18,34 @@ pub enum Phase {
 }
 
 /// A step of a rotation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Step {
-    /// Make the next CA and believe it.
+    /// Make the next CA and believe it; agents learn it as they renew
     Introduce,
-    /// Sign with it.
+    /// Sign with the next CA
     Sign,
-    /// Drop the old one, and with it every certificate that it signed.
+    /// Drop the old CA, and with it every certificate that it signed
     Finish,
+}
+
+impl Step {
+    /// The step's name, as it is typed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Introduce => "introduce",
+            Self::Sign => "sign",
+            Self::Finish => "finish",
+        }
+    }
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Self as ValueEnum>::from_str(text, false)
+    }
 }
 
 impl Phase {

@@ -86,7 +86,10 @@ impl House {
 
     pub(super) async fn join(&self, node: &Node, token: &Token) -> Result<agent::Held, String> {
         let peer = self.meet(node.identity.join_config(token))?;
-        let request = node.identity.join_request(token, None).unwrap();
+        let request = node
+            .identity
+            .join_request(token, None, &"host".parse().unwrap())
+            .unwrap();
         let response = self.identity.enroll(request, peer).await;
         node.identity
             .take_in(response.outcome)
