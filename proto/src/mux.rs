@@ -7,8 +7,8 @@
 //!
 //! - a stream starts with a window of [`INITIAL_WINDOW`] and grows to [`STREAM_WINDOW_MAX`] while its reader keeps
 //!   up and the connection's [`Budget`](crate::budget::Budget) allows it; a stream's end gives its window back;
-//! - what is waiting for the encryptor is at most [`OUTBOUND_MAX`], shared in turns, so that a small stream never
-//!   queues behind a large one for long;
+//! - what is waiting for the encryptor is about [`OUTBOUND_MAX`], shared in turns, and a small write does not wait for
+//!   its turn, so that a small stream never queues behind a large one for long;
 //! - a stream over the limit is reset, the connection lives;
 //! - a reset carries its code; the connection's loss is an error on every stream.
 //!
@@ -39,7 +39,8 @@ pub const STREAM_WINDOW_MAX: u32 = 4 * 1024 * 1024;
 /// The most that one connection's windows sum up to, in bytes.
 pub const CONNECTION_WINDOW_MAX: usize = 64 * 1024 * 1024;
 
-/// The most that waits for the encryptor, in bytes, over all streams of a connection.
+/// What waits for the encryptor before streams have to wait for their turn, in bytes, over all streams of a connection.
+/// Small writes may double it.
 pub const OUTBOUND_MAX: usize = 64 * 1024;
 
 /// Which end of the connection this is: decides the numbers of the streams that it opens.
@@ -100,8 +101,8 @@ pub enum OpenError {
 
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Wakes the driver: there is something to send, or to close.
-    work: Notify,
+    /// This side has said goodbye, which the driver bounds in time.
+    goodbye: Notify,
     /// A stream is waiting to be accepted.
     arrived: Notify,
     closed: watch::Sender<Option<Closed>>,
@@ -141,7 +142,7 @@ impl Mux {
                 limits.inbound,
                 budget.child(CONNECTION_WINDOW_MAX),
             )),
-            work: Notify::new(),
+            goodbye: Notify::new(),
             arrived: Notify::new(),
             closed: watch::Sender::new(None),
             outbound: Arc::new(Semaphore::new(limits.outbound)),
@@ -166,8 +167,8 @@ impl Mux {
         let permit = Arc::clone(&self.shared.outbound)
             .try_acquire_owned()
             .map_err(|_none_left| OpenError::TooMany(self.shared.limits.outbound))?;
-        let id = self.shared.state.lock().open()?;
-        Ok(MuxStream::new(Arc::clone(&self.shared), id, Some(permit)))
+        let key = self.shared.state.lock().open()?;
+        Ok(MuxStream::new(Arc::clone(&self.shared), key, Some(permit)))
     }
 
     /// The next stream that the other side opened. Cancel safe.
@@ -177,10 +178,13 @@ impl Mux {
     pub async fn accept(&self) -> Result<MuxStream, Closed> {
         loop {
             let arrived = self.shared.arrived.notified();
-            match self.shared.state.lock().accept() {
-                Ok(Some(id)) => return Ok(MuxStream::new(Arc::clone(&self.shared), id, None)),
-                Ok(None) => {}
-                Err(closed) => return Err(closed),
+            let accepted = self.shared.state.lock().accept()?;
+            if let Some((key, more)) = accepted {
+                if more {
+                    // Several may have arrived for one notice; another acceptor may wait.
+                    self.shared.arrived.notify_one();
+                }
+                return Ok(MuxStream::new(Arc::clone(&self.shared), key, None));
             }
             arrived.await;
         }
@@ -228,7 +232,7 @@ impl std::fmt::Debug for Mux {
 impl Shared {
     fn close(&self, code: Code, reason: &str) {
         self.state.lock().close(code, reason);
-        self.work.notify_one();
+        self.goodbye.notify_one();
     }
 
     /// Everything is over: whoever waits learns it.

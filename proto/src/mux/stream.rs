@@ -3,11 +3,12 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
-use super::state::Broken;
+use super::state::{Broken, Key};
 use super::{Permit, Shared};
 use crate::code::Code;
 use crate::transport::BrokenStream;
@@ -16,17 +17,17 @@ use crate::transport::BrokenStream;
 /// have ended resets the stream.
 pub struct MuxStream {
     shared: Arc<Shared>,
-    id: u32,
+    key: Key,
     /// What the peer is told when this drops too early.
     code: Code,
     _permit: Permit,
 }
 
 impl MuxStream {
-    pub(super) fn new(shared: Arc<Shared>, id: u32, permit: Permit) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, key: Key, permit: Permit) -> Self {
         Self {
             shared,
-            id,
+            key,
             code: Code::Cancelled,
             _permit: permit,
         }
@@ -40,7 +41,7 @@ impl MuxStream {
 
 impl Drop for MuxStream {
     fn drop(&mut self) {
-        self.shared.state.lock().release(self.id, self.code);
+        self.shared.state.lock().release(self.key, self.code);
     }
 }
 
@@ -60,11 +61,12 @@ impl AsyncRead for MuxStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.shared
-            .state
-            .lock()
-            .read(self.id, cx, buf)
-            .map_err(Into::into)
+        let progress = ready!(poll_proceed(cx));
+        let read = self.shared.state.lock().read(self.key, cx, buf);
+        if read.is_ready() {
+            progress.made_progress();
+        }
+        read.map_err(Into::into)
     }
 }
 
@@ -74,11 +76,13 @@ impl AsyncWrite for MuxStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.shared
-            .state
-            .lock()
-            .write(self.id, cx, data)
-            .map_err(Into::into)
+        let progress = ready!(poll_proceed(cx));
+        let this = self.get_mut();
+        let written = this.shared.state.lock().write(&mut this.key, cx, data);
+        if written.is_ready() {
+            progress.made_progress();
+        }
+        written.map_err(Into::into)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -87,13 +91,14 @@ impl AsyncWrite for MuxStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.state.lock().finish(self.id);
-        Poll::Ready(Ok(()))
+        let this = self.get_mut();
+        let finished = this.shared.state.lock().finish(&mut this.key);
+        Poll::Ready(finished.map_err(Into::into))
     }
 }
 
 impl std::fmt::Debug for MuxStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MuxStream({})", self.id)
+        write!(f, "MuxStream({:?})", self.key)
     }
 }
