@@ -31,7 +31,7 @@ deny:
 	cargo deny check bans licenses sources
 
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
 
 unit: ## The tests that need neither root nor a cluster
 	cargo test --workspace --locked

@@ -6,7 +6,7 @@
 //! many is opened; its reset reads as a clean end. Here:
 //!
 //! - a stream starts with a window of [`INITIAL_WINDOW`] and grows to [`STREAM_WINDOW_MAX`] while its reader keeps
-//!   up and the connection's [`Budget`](crate::budget::Budget) allows it; a stream's end gives its window back;
+//!   up and the connection's [`Budget`] allows it; a stream's end gives its window back;
 //! - what is waiting for the encryptor is about [`OUTBOUND_MAX`], shared in turns, and a small write does not wait for
 //!   its turn, so that a small stream never queues behind a large one for long;
 //! - a stream over the limit is reset, the connection lives;

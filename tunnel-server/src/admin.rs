@@ -1,6 +1,6 @@
 //! What the server shows of itself and lets itself be told: over TCP the pages `/livez`, `/readyz`, `/metrics` and a
 //! status page, which tell nothing secret and take nothing; over a unix socket ([`socket`]) the commands that a
-//! person types. Both ask a [`Control`](control::Control).
+//! person types. Both ask a [`Control`].
 
 use std::sync::Arc;
 
