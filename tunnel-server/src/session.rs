@@ -184,6 +184,9 @@ struct Live<'a> {
 impl Live<'_> {
     async fn listen(&mut self) -> Ended {
         let mut heart = Heartbeat::new(self.context.silence);
+        // Asked at once, so that the round trip is known from the start: an agent that asks first would be taken for
+        // a sign of life, and this side's own question put off by a whole silence.
+        heart.probe();
         let session = Arc::clone(&self.session);
         let shutdown = self.context.shutdown.clone();
         let mut drained = false;
