@@ -1,0 +1,202 @@
+//! The path between agents and a server: a relay for TCP and UDP on one port, which fails on demand.
+//!
+//! | told to | TCP | UDP |
+//! | --- | --- | --- |
+//! | cut | connections are reset, on both sides | flows that there are pass nothing any more |
+//! | stall | bytes are held back, one way or both; new connections likewise | datagrams are lost |
+//! | block | as stalled, both ways; a new connection gets no answer | datagrams are lost |
+//! | delay | every piece arrives later, by this | likewise |
+
+mod tcp;
+mod udp;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::wait::give_up;
+
+/// The two directions of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From agents to the server.
+    Up,
+    /// From the server to agents.
+    Down,
+}
+
+/// What is wrong with a path at present.
+#[derive(Debug, Clone, Copy, Default)]
+struct Faults {
+    up: bool,
+    down: bool,
+    delay: Duration,
+    /// Grows with each cut.
+    cuts: u64,
+    /// Grows with each rebinding.
+    rebinds: u64,
+}
+
+impl Faults {
+    const fn stalled(&self, way: Way) -> bool {
+        match way {
+            Way::Up => self.up,
+            Way::Down => self.down,
+        }
+    }
+}
+
+/// One protocol's path, told what to do.
+#[derive(Debug)]
+pub struct Path(watch::Sender<Faults>);
+
+impl Path {
+    fn new() -> Self {
+        Self(watch::Sender::new(Faults::default()))
+    }
+
+    /// Ends what there is, now.
+    pub fn cut(&self) {
+        self.0.send_modify(|faults| faults.cuts += 1);
+    }
+
+    /// Lets nothing pass in this direction.
+    pub fn stall(&self, way: Way) {
+        self.0.send_modify(|faults| match way {
+            Way::Up => faults.up = true,
+            Way::Down => faults.down = true,
+        });
+    }
+
+    /// Lets nothing pass in either direction.
+    pub fn block(&self) {
+        self.stall(Way::Up);
+        self.stall(Way::Down);
+    }
+
+    /// Lets everything pass again.
+    pub fn unblock(&self) {
+        self.0.send_modify(|faults| {
+            faults.up = false;
+            faults.down = false;
+        });
+    }
+
+    /// Has everything arrive later by `delay`, in each direction. Over TCP this bounds the throughput too: 64 KiB
+    /// are under way at a time.
+    pub fn delay(&self, delay: Duration) {
+        self.0.send_modify(|faults| faults.delay = delay);
+    }
+
+    /// Has the server see flows that there are come from other ports, as a router does that has forgotten them. UDP
+    /// only.
+    pub fn rebind(&self) {
+        self.0.send_modify(|faults| faults.rebinds += 1);
+    }
+}
+
+/// A relay on a port of its own. Dropping it ends everything that goes through it.
+#[derive(Debug)]
+pub struct Link {
+    address: SocketAddr,
+    tcp: Path,
+    udp: Path,
+    _tasks: JoinSet<()>,
+}
+
+impl Link {
+    /// A sound path to `server`.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn to(server: SocketAddr) -> Self {
+        Self::build(server, None).await
+    }
+
+    /// A path whose TCP connections begin with `greeting`, such as a balancer's PROXY protocol header.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn greeting(server: SocketAddr, greeting: &[u8]) -> Self {
+        Self::build(server, Some(greeting.to_vec())).await
+    }
+
+    async fn build(server: SocketAddr, greeting: Option<Vec<u8>>) -> Self {
+        let (listener, socket) = bind().await;
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let (tcp, udp) = (Path::new(), Path::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tcp::relay(listener, server, greeting, tcp.0.subscribe()));
+        tasks.spawn(udp::relay(socket, server, udp.0.subscribe()));
+        Self {
+            address,
+            tcp,
+            udp,
+            _tasks: tasks,
+        }
+    }
+
+    /// Where agents dial.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What carries TLS.
+    #[must_use]
+    pub const fn tcp(&self) -> &Path {
+        &self.tcp
+    }
+
+    /// What carries QUIC.
+    #[must_use]
+    pub const fn udp(&self) -> &Path {
+        &self.udp
+    }
+
+    /// What carries this transport, by its name in flags and metrics.
+    ///
+    /// # Panics
+    /// For a name that is none.
+    #[must_use]
+    pub fn path(&self, transport: &str) -> &Path {
+        match transport {
+            "quic" => &self.udp,
+            "tls" => &self.tcp,
+            other => give_up(format!("{other} is no transport")),
+        }
+    }
+
+    /// Lets nothing pass, as when the machine on the other side has lost its power.
+    pub fn block(&self) {
+        self.tcp.block();
+        self.udp.block();
+    }
+
+    /// Lets everything pass again.
+    pub fn unblock(&self) {
+        self.tcp.unblock();
+        self.udp.unblock();
+    }
+}
+
+/// Both protocols on one port.
+async fn bind() -> (TcpListener, UdpSocket) {
+    for _ in 0..20 {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a free port");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        if let Ok(socket) = UdpSocket::bind(address).await {
+            return (listener, socket);
+        }
+    }
+    give_up("no port on loopback is free for both TCP and UDP")
+}

@@ -1,0 +1,148 @@
+//! The programs as they are installed: the binaries that cargo has put beside the tests.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::wait::{SOON, give_up, within};
+
+/// What a binary is looked for under, and what makes a missing one a failure.
+pub const REQUIRE: &str = "EDGE_TUNNEL_REQUIRE";
+
+/// The program `name`; `None`, said loudly, when it was not built.
+///
+/// # Panics
+/// When it was not built and `EDGE_TUNNEL_REQUIRE` names `binaries`.
+#[must_use]
+pub fn binary(name: &str) -> Option<PathBuf> {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    // target/debug/deps/scenarios-… → target/debug
+    let folder = own
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("cargo's layout");
+    let path = folder.join(name);
+    if path.is_file() {
+        return Some(path);
+    }
+    let words = format!(
+        "SKIPPED: there is no {}; `cargo build` makes it",
+        path.display()
+    );
+    let required = std::env::var(REQUIRE).unwrap_or_default();
+    if required.split(',').any(|what| what == "binaries") {
+        give_up(words);
+    }
+    #[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+    {
+        eprintln!("{words}");
+    }
+    None
+}
+
+/// A command without the environment twins of its flags, which whoever runs the tests may have set.
+#[must_use]
+pub fn command(program: &PathBuf, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words).stdin(Stdio::null()).kill_on_drop(true);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("EDGE_TUNNEL_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a program that ends by itself.
+///
+/// # Panics
+/// When it cannot be run, or does not end soon.
+pub async fn run(program: &PathBuf, words: &[&str]) -> Output {
+    let output = command(program, words).output();
+    within(&format!("{words:?} ends"), SOON, output)
+        .await
+        .expect("the program can be run")
+}
+
+/// A program that runs until it is told to stop, with its log.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: tokio::io::Lines<BufReader<tokio::process::ChildStderr>>,
+    seen: Vec<String>,
+}
+
+impl Process {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn start(program: &PathBuf, words: &[&str]) -> Self {
+        let mut child = command(program, words)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program can be run");
+        let stderr = child.stderr.take().expect("its standard error is piped");
+        Self {
+            child,
+            log: BufReader::new(stderr).lines(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Waits for a line of the log with these words.
+    ///
+    /// # Panics
+    /// When it does not come soon.
+    pub async fn says(&mut self, words: &str) -> String {
+        let Self { log, seen, .. } = self;
+        let look = async {
+            while let Ok(Some(line)) = log.next_line().await {
+                seen.push(line.clone());
+                if line.contains(words) {
+                    return Some(line);
+                }
+            }
+            None
+        };
+        match tokio::time::timeout(SOON, look).await {
+            Ok(Some(line)) => line,
+            _ => give_up(format!(
+                "the program does not say {words:?}; it said {seen:#?}"
+            )),
+        }
+    }
+
+    /// Sends SIGTERM and waits for the exit code; none when a signal ended it.
+    ///
+    /// # Panics
+    /// When it does not end soon.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let pid = self
+            .child
+            .id()
+            .expect("a program that was not waited for has an id");
+        // What waits in the pipe must not hold it up.
+        let drained = async { while let Ok(Some(_)) = self.log.next_line().await {} };
+        let ended = async {
+            let sent = Command::new("sh")
+                .args(["-c", &format!("kill -TERM {pid}")])
+                .status()
+                .await;
+            assert!(
+                sent.is_ok_and(|sent| sent.success()),
+                "SIGTERM cannot be sent"
+            );
+            self.child.wait().await.expect("a child can be waited for")
+        };
+        let (ended, ()) = within("the program ends", SOON, async {
+            tokio::join!(ended, drained)
+        })
+        .await;
+        ended.code()
+    }
+}

@@ -1,0 +1,345 @@
+//! A server with its folders: started, stopped, killed and started again in place, and told what a person would type.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser as _;
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_server::admin::control::{CaStatus, NodeStatus};
+use edge_tunnel_server::app::{App, Bound};
+use edge_tunnel_server::cli;
+use edge_tunnel_server::config::{Cli, Command, RunConfig};
+use tempfile::TempDir;
+
+use crate::metrics::Metrics;
+use crate::runtime::Program;
+use crate::wait::{SOON, give_up, until};
+
+/// A server. Dropping it kills it and removes its folders.
+#[derive(Debug)]
+pub struct Server {
+    dir: TempDir,
+    clock: Clock,
+    flags: Vec<String>,
+    /// The agents' address, the same after every start.
+    agents: SocketAddr,
+    running: Option<(Program, Bound)>,
+}
+
+impl Server {
+    /// A server that runs, with the program's defaults where `flags` say nothing else.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[], Clock::system()).await
+    }
+
+    /// As [`Server::start`], with live keys that hold from the beginning.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn with_keys(keys: &[(&str, &str)]) -> Self {
+        Self::start_with(&[], keys, Clock::system()).await
+    }
+
+    /// As [`Server::start`], with live keys and by another clock.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(flags: &[&str], keys: &[(&str, &str)], clock: Clock) -> Self {
+        crate::logs::keep();
+        let dir = tempfile::Builder::new()
+            .prefix("et-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        let mut server = Self {
+            dir,
+            clock,
+            flags: flags.iter().map(ToString::to_string).collect(),
+            agents: SocketAddr::from(([127, 0, 0, 1], 0)),
+            running: None,
+        };
+        std::fs::create_dir(server.config_dir()).expect("a folder can be made");
+        for (key, text) in keys {
+            server.key(key, text);
+        }
+        server.start_again().await;
+        server
+    }
+
+    /// Starts a server that does not run, on the same folders and the same port for agents.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
+        if let Err(error) = self.try_start().await {
+            give_up(format!("the server does not start: {error:#}"));
+        }
+    }
+
+    /// As [`Server::start_again`].
+    ///
+    /// # Errors
+    /// What the server says when it does not start.
+    pub async fn try_start(&mut self) -> anyhow::Result<()> {
+        let (config, clock) = (self.config()?, self.clock.clone());
+        let bind = async move {
+            let app = App::bind_with(config, clock).await?;
+            let (shutdown, bound) = (app.shutdown(), app.bound().clone());
+            Ok((shutdown, bound, app.run(std::future::pending())))
+        };
+        let (program, bound) = Program::start(bind).await?;
+        self.agents = bound.agents;
+        self.running = Some((program, bound));
+        Ok(())
+    }
+
+    fn config(&self) -> anyhow::Result<RunConfig> {
+        let (agents, path) = (self.agents.to_string(), |name| self.path(name));
+        let (uds, state, config) = (path("connect.sock"), path("state"), path("config"));
+        let own = [
+            ("--agents-listen", agents.as_str()),
+            ("--tls-listen", "127.0.0.1:0"),
+            ("--http-listen", "127.0.0.1:0"),
+            ("--connect-listen", "127.0.0.1:0"),
+            ("--connect-uds", &uds),
+            ("--admin-listen", "127.0.0.1:0"),
+            ("--state-dir", &state),
+            ("--config-dir", &config),
+            ("--drain-timeout", "2s"),
+        ];
+        let mut line = vec!["edge-tunnel-server", "run"];
+        for (flag, value) in own {
+            if !self.flags.iter().any(|given| given == flag) {
+                line.extend([flag, value]);
+            }
+        }
+        line.extend(self.flags.iter().map(String::as_str));
+        match Cli::try_parse_from(line)?.command {
+            Command::Run(config) => Ok(*config),
+            _ => anyhow::bail!("the command line says run"),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Stops it as a signal would, and says how long that took.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn stop(&mut self) -> Duration {
+        let (program, _) = self.running.take().expect("a server that runs is stopped");
+        program.stop().await
+    }
+
+    /// Tells it to stop, and leaves it to it.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn tell_to_stop(&self) {
+        self.program().shutdown.draining().cancel();
+    }
+
+    /// Ends it as SIGKILL would.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    fn program(&self) -> &Program {
+        &self.running.as_ref().expect("the server runs").0
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn bound(&self) -> &Bound {
+        &self.running.as_ref().expect("the server runs").1
+    }
+
+    /// How many of its tasks run.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.program().tasks()
+    }
+
+    /// Where agents dial in.
+    #[must_use]
+    pub const fn agents(&self) -> SocketAddr {
+        self.agents
+    }
+
+    /// Its HTTP way in.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.bound().http.expect("the harness opens every way in")
+    }
+
+    /// Its CONNECT way in over TLS.
+    #[must_use]
+    pub fn connect(&self) -> SocketAddr {
+        self.bound()
+            .connect
+            .expect("the harness opens every way in")
+    }
+
+    /// Its CONNECT way in over a unix socket.
+    #[must_use]
+    pub fn uds(&self) -> PathBuf {
+        let uds = self.bound().connect_uds.clone();
+        uds.expect("the harness opens every way in")
+    }
+
+    /// Its TLS way in.
+    #[must_use]
+    pub fn tls(&self) -> SocketAddr {
+        self.bound().tls.expect("the harness opens every way in")
+    }
+
+    /// Its admin port.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.bound().admin.expect("the harness opens every way in")
+    }
+
+    /// Its state folder.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// The folder of its live keys.
+    #[must_use]
+    pub fn config_dir(&self) -> PathBuf {
+        self.dir.path().join("config")
+    }
+
+    /// A path of this server's that nothing uses.
+    #[must_use]
+    pub fn spare(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a live key, as a person would: in one step.
+    pub fn key(&self, key: &str, text: &str) {
+        let fresh = self.dir.path().join("key.new");
+        std::fs::write(&fresh, text).expect("the key can be written");
+        std::fs::rename(&fresh, self.config_dir().join(key)).expect("the key can be put in place");
+    }
+
+    /// What a command of a person prints: `["nodes", "revoke", "edge-1"]`.
+    ///
+    /// # Errors
+    /// What it says when it fails.
+    pub async fn command(&self, words: &[&str]) -> Result<String, String> {
+        let state = self.path("state");
+        let mut line = vec!["edge-tunnel-server"];
+        line.extend(words);
+        line.extend(["--state-dir", &state]);
+        let command = Cli::try_parse_from(line)
+            .map_err(|error| error.to_string())?
+            .command;
+        let mut out = Vec::new();
+        match &command {
+            Command::Token(command) => cli::token(command, &mut out).await,
+            Command::Nodes(command) => cli::nodes(command, &mut out).await,
+            Command::IssueClient(command) => cli::issue_client(command, &mut out).await,
+            Command::Ca(command) => cli::ca(command, &mut out).await,
+            Command::Run(_) | Command::Dev(_) => give_up("the harness runs servers itself"),
+        }
+        .map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// As [`Server::command`], for one that must not fail.
+    ///
+    /// # Panics
+    /// When it does.
+    pub async fn must(&self, words: &[&str]) -> String {
+        match self.command(words).await {
+            Ok(said) => said,
+            Err(error) => give_up(format!("{words:?}: {error}")),
+        }
+    }
+
+    /// A file with a join token for `node`.
+    pub async fn token(&self, node: &str) -> PathBuf {
+        let made = self.must(&["token", "create", "--node", node]).await;
+        let file = self.dir.path().join(format!("token-{node}"));
+        std::fs::write(&file, made).expect("the token can be written");
+        file
+    }
+
+    /// The certificate of a caller, issued with more words such as `["--ports", "22"]`.
+    pub async fn issue_client(&self, name: &str, more: &[&str]) -> PathBuf {
+        let dir = self.dir.path().join(format!("client-{name}"));
+        let out = dir.display().to_string();
+        let mut words = vec!["issue-client", name, "--out", &out];
+        words.extend(more);
+        self.must(&words).await;
+        dir
+    }
+
+    /// What `nodes` says.
+    pub async fn nodes(&self) -> Vec<NodeStatus> {
+        let said = self.must(&["nodes", "--output", "json"]).await;
+        serde_json::from_str(&said).expect("nodes --output json prints JSON")
+    }
+
+    /// What `nodes` says of one.
+    pub async fn node(&self, name: &str) -> Option<NodeStatus> {
+        let nodes = self.nodes().await;
+        nodes.into_iter().find(|node| node.node.as_str() == name)
+    }
+
+    /// What `ca WORD` says: `show` or `rotate`.
+    pub async fn ca(&self, word: &str) -> CaStatus {
+        let said = self.must(&["ca", word, "--output", "json"]).await;
+        serde_json::from_str(&said).expect("ca --output json prints JSON")
+    }
+
+    /// What its `/metrics` says.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Metrics {
+        let read = Metrics::read(self.admin()).await;
+        read.expect("a server that runs shows its metrics")
+    }
+
+    /// Waits until `node` has a session that `fits`, and gives its state.
+    ///
+    /// # Panics
+    /// When it has none soon.
+    pub async fn session(
+        &self,
+        node: &str,
+        mut fits: impl FnMut(&NodeStatus) -> bool,
+    ) -> NodeStatus {
+        let look = async || match self.node(node).await {
+            Some(status) if status.session.is_some() && fits(&status) => Ok(status),
+            other => Err(format!("{other:?}")),
+        };
+        until(&format!("the session of {node}"), SOON, look).await.0
+    }
+}
+
+/// Copies a folder of files, such as a state folder: another host with the same identity.
+pub fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("the folder can be read") {
+        let entry = entry.expect("the folder can be read");
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))
+                .expect("the file can be copied");
+        }
+    }
+}
