@@ -34,6 +34,8 @@ const HANDSHAKES: usize = 512;
 pub struct Agents {
     /// What sessions work with.
     pub context: Context,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Memory that is promised to agents.
     pub budget: Budget,
     /// Whether TCP connections begin with a PROXY protocol header (a balancer's word on where they come from).
@@ -48,7 +50,7 @@ impl Agents {
         remote: SocketAddr,
         outcome: Result<Connected, HandshakeError>,
     ) {
-        let metrics = &self.context.metrics;
+        let metrics = &self.metrics;
         let connected = match outcome {
             Ok(connected) => connected,
             Err(error) => {
@@ -78,7 +80,7 @@ impl Agents {
             }
             Ok(peer @ Peer::Enrolling { .. }) => {
                 metrics.handshake(transport, "enrolment");
-                enroll::serve(connected, peer, &self.context).await;
+                enroll::serve(connected, peer, self).await;
             }
             Ok(Peer::Peer | Peer::Client { .. }) => {
                 metrics.handshake(transport, "refused");

@@ -59,6 +59,7 @@ pub struct App {
     relay: Relay,
     listeners: Sockets,
     registry: Registry,
+    agents: agents::Metrics,
     ingress: ingress::Metrics,
     health: Health,
     ready: Part,
@@ -115,9 +116,10 @@ impl App {
             identity,
             clock,
             silence: config.heartbeat * SILENT_HEARTBEATS,
-            metrics: agents::Metrics::register(&mut registry),
+            metrics: session::Metrics::register(&mut registry),
             shutdown: shutdown.clone(),
         };
+        let agents = agents::Metrics::register(&mut registry);
         let ingress = ingress::Metrics::register(&mut registry);
         Ok(Self {
             bound,
@@ -130,6 +132,7 @@ impl App {
             relay,
             listeners,
             registry,
+            agents,
             ingress,
             health,
             ready,
@@ -193,6 +196,7 @@ impl App {
         let identity = context.identity.clone();
         let agents = Agents {
             context,
+            metrics: self.agents,
             budget: Budget::new(BUFFER_MEMORY),
             proxy_protocol: config.agents_proxy_protocol,
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::{NodeName, StreamId};
 use edge_tunnel_proto::message::OpenRequest;
 use edge_tunnel_proto::splice::{SpliceError, splice};
@@ -141,9 +142,16 @@ impl Relay {
                 format!("node {node}: {error}"),
             )),
             Ok(Err(OpenFailed::Stream(error))) => {
-                let words = format!(
-                    "the tunnel to node {node} broke while the stream was opened ({error}); try again"
-                );
+                let words = match error.code() {
+                    Code::TransportLost => format!(
+                        "node {node} stopped answering and its session was dropped; its agent reconnects as soon as \
+                         it can: try again"
+                    ),
+                    _ => format!(
+                        "the tunnel to node {node} broke while the stream was opened ({error}); try again"
+                    ),
+                };
+                debug!(%node, %error, "a stream broke before it was open");
                 Err(Refusal::new(Kind::Unavailable, error.code().name(), words))
             }
             Err(_elapsed) => {

@@ -2,6 +2,7 @@
 //! link ends, its identity does, or the server does.
 
 mod ended;
+mod metrics;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,10 +24,10 @@ use edge_tunnel_proto::transport::Connected;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::agents::Metrics;
 use crate::identity::{Holder, Identity, Standing};
 use crate::sessions::{Session, Sessions};
 use ended::Ended;
+pub use metrics::Metrics;
 
 /// How long an agent may take to introduce itself after its handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,7 +79,7 @@ pub async fn run(connected: Connected, holder: Holder, context: &Context) {
         }
         _ => info!(%node, "session ended: {reason}"),
     }
-    context.metrics.session_ended(ended.reason());
+    context.metrics.ended(ended.reason());
     lane.close(ended.code(), &reason);
 }
 

@@ -9,14 +9,14 @@ use edge_tunnel_proto::stream::{Incoming, StreamError};
 use edge_tunnel_proto::transport::Connected;
 use tracing::{debug, info};
 
+use super::Agents;
 use crate::identity::Peer;
-use crate::session::Context;
 
 /// How long the request may take to come, and the agent to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers one enrolment.
-pub(super) async fn serve(connected: Connected, peer: Peer, context: &Context) {
+pub(super) async fn serve(connected: Connected, peer: Peer, agents: &Agents) {
     let (lane, remote) = (connected.lane, connected.remote);
     let ask = async {
         let stream = lane
@@ -36,18 +36,17 @@ pub(super) async fn serve(connected: Connected, peer: Peer, context: &Context) {
         }
         Err(_elapsed) => return lane.close(Code::TimedOut, "the request did not come"),
     };
-    let node = request.node.clone();
-    let response = context.identity.enroll(request, peer).await;
+    let response = agents.context.identity.enroll(request, peer).await;
     match &response.outcome {
         Some(Outcome::Issued(_)) => {
-            context.metrics.enrolment("issued");
-            info!(%remote, node, "enrolled");
+            agents.metrics.enrolment("issued");
+            debug!(%remote, "enrolled");
         }
         Some(Outcome::Refusal(refusal)) => {
-            context
+            agents
                 .metrics
                 .enrolment(Code::from_number(refusal.code).name());
-            info!(%remote, node, "enrolment refused: {}", refusal.message);
+            info!(%remote, "enrolment refused: {}", refusal.message);
         }
         None => {}
     }
