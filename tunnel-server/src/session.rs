@@ -67,24 +67,30 @@ pub struct Context {
 pub async fn run(connected: Connected, holder: Holder, context: &Context) {
     let lane = connected.lane.clone();
     let node = holder.node.clone();
-    let ended = introduce(connected, holder, context).await;
+    let outcome = introduce(connected, holder, context).await;
+    let (Ok(ended) | Err(ended)) = &outcome;
     let reason = ended.to_string();
-    match &ended {
-        Ended::SecondHost(_) => {
+    match &outcome {
+        Err(Ended::SecondHost(_)) => {
             context.metrics.second_host();
             warn!(%node, "{reason}");
         }
-        Ended::Told { .. } | Ended::Silent(_) | Ended::Malformed(_) => {
+        Err(_) => info!(%node, "an agent connected and no session came of it: {reason}"),
+        Ok(Ended::Told { .. } | Ended::Silent(_) | Ended::Malformed(_)) => {
             warn!(%node, "session ended: {reason}");
         }
-        _ => info!(%node, "session ended: {reason}"),
+        Ok(_) => info!(%node, "session ended: {reason}"),
     }
     context.metrics.ended(ended.reason());
     lane.close(ended.code(), &reason);
 }
 
-/// The agent speaks first: `Hello`, on the control stream that it opens.
-async fn introduce(connected: Connected, holder: Holder, context: &Context) -> Ended {
+/// The agent speaks first: `Hello`, on the control stream that it opens. `Ok`: there was a session, and it ended so.
+async fn introduce(
+    connected: Connected,
+    holder: Holder,
+    context: &Context,
+) -> Result<Ended, Ended> {
     let hello = async {
         let stream = connected.lane.accept().await.map_err(Ended::Lane)?;
         match Incoming::read(stream).await? {
@@ -94,18 +100,13 @@ async fn introduce(connected: Connected, holder: Holder, context: &Context) -> E
                     kind: Some(Say::Hello(hello)),
                 },
             ) => Ok((control, hello)),
-            _ => Err(StreamError::Unexpected(Kind::Control).into()),
+            _ => Err(Ended::from(StreamError::Unexpected(Kind::Control))),
         }
     };
-    match tokio::time::timeout(HELLO_TIMEOUT, hello).await {
-        Ok(Ok((control, hello))) => {
-            match welcome(connected, holder, context, control, &hello).await {
-                Ok(ended) | Err(ended) => ended,
-            }
-        }
-        Ok(Err(ended)) => ended,
-        Err(_elapsed) => Ended::NoHello(HELLO_TIMEOUT),
-    }
+    let (control, hello) = tokio::time::timeout(HELLO_TIMEOUT, hello)
+        .await
+        .map_err(|_elapsed| Ended::NoHello(HELLO_TIMEOUT))??;
+    welcome(connected, holder, context, control, &hello).await
 }
 
 async fn welcome(
