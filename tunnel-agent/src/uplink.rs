@@ -169,16 +169,23 @@ impl Uplink {
                     let ended = tokio::time::timeout(Duration::from_millis(50), &mut running.ended).await;
                     return (ended.ok().and_then(Result::ok), running.transport);
                 }
-                () = sleep_until(retry), if over_tls => match self.connect(Order::QuicOnly).await {
-                    Ok(better) => {
-                        info!("QUIC gets through again; the session over TLS ends with its last stream");
-                        running.retire.cancel();
-                        running = better;
-                    }
-                    Err(problem) => {
-                        debug!("QUIC still does not get through: {problem}");
-                        pause = (pause * 2).min(QUIC_RETRY_LAST);
-                        retry = Instant::now() + pause;
+                () = sleep_until(retry), if over_tls => {
+                    let better = tokio::select! {
+                        better = self.connect(Order::QuicOnly) => better,
+                        // A session that ends meanwhile is not kept waiting for its successor.
+                        () = running.leaving.cancelled() => continue,
+                    };
+                    match better {
+                        Ok(better) => {
+                            info!("QUIC gets through again; the session over TLS ends with its last stream");
+                            running.retire.cancel();
+                            running = better;
+                        }
+                        Err(problem) => {
+                            debug!("QUIC still does not get through: {problem}");
+                            pause = (pause * 2).min(QUIC_RETRY_LAST);
+                            retry = Instant::now() + pause;
+                        }
                     }
                 }
             }
