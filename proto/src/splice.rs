@@ -84,7 +84,10 @@ where
     S: AsyncRead + AsyncWrite + Reset + Unpin,
 {
     let mut splice = Splice {
-        near,
+        near: Near {
+            io: near,
+            whole: false,
+        },
         far,
         up: Up::default(),
         down: Down::default(),
@@ -96,18 +99,15 @@ where
         up,
         down,
     } = splice;
-    match &result {
-        Ok(()) => {}
-        Err(SpliceError::Near(error)) => {
-            near.reset();
-            let code = if error.kind() == io::ErrorKind::TimedOut {
-                Code::TimedOut
-            } else {
-                Code::Reset
-            };
-            far.abort(code, &error.to_string()).await;
-        }
-        Err(SpliceError::Far(_)) => near.reset(),
+    near.whole = result.is_ok();
+    drop(near);
+    if let Err(SpliceError::Near(error)) = &result {
+        let code = if error.kind() == io::ErrorKind::TimedOut {
+            Code::TimedOut
+        } else {
+            Code::Reset
+        };
+        far.abort(code, &error.to_string()).await;
     }
     Outcome {
         sent: up.count,
@@ -116,11 +116,25 @@ where
     }
 }
 
-struct Splice<S> {
-    near: S,
+struct Splice<S: Reset> {
+    near: Near<S>,
     far: Stream,
     up: Up,
     down: Down,
+}
+
+/// The socket. It is reset when it drops before both directions have ended, by an error or with the whole splice.
+struct Near<S: Reset> {
+    io: S,
+    whole: bool,
+}
+
+impl<S: Reset> Drop for Near<S> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.io.reset();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -140,7 +154,7 @@ struct Down {
     count: u64,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Splice<S> {
+impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpliceError>> {
         // The stream's news first: when both sides fail at once, the far end's reason says more.
         let down = self.poll_down(cx)?;
@@ -167,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Splice<S> {
         while !up.ended {
             if up.buffer.is_empty() {
                 up.buffer.reserve(READ);
-                match poll_read_buf(Pin::new(&mut *near), cx, &mut up.buffer) {
+                match poll_read_buf(Pin::new(&mut near.io), cx, &mut up.buffer) {
                     Poll::Ready(Ok(0)) => up.ended = true,
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(SpliceError::Near(error))),
@@ -204,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Splice<S> {
             match Pin::new(&mut *far).poll_fill_buf(cx) {
                 Poll::Ready(Ok([])) => down.ended = true,
                 Poll::Ready(Ok(bytes)) => {
-                    let count = ready!(Pin::new(&mut *near).poll_write(cx, bytes))
+                    let count = ready!(Pin::new(&mut near.io).poll_write(cx, bytes))
                         .map_err(SpliceError::Near)?;
                     if count == 0 {
                         return Poll::Ready(Err(SpliceError::Near(
@@ -218,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Splice<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(SpliceError::Far(error.into()))),
                 Poll::Pending => {
                     if down.unflushed {
-                        ready!(Pin::new(&mut *near).poll_flush(cx)).map_err(SpliceError::Near)?;
+                        ready!(Pin::new(&mut near.io).poll_flush(cx)).map_err(SpliceError::Near)?;
                         down.unflushed = false;
                     }
                     return Poll::Pending;
@@ -226,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Splice<S> {
             }
         }
         if !down.done {
-            match ready!(Pin::new(&mut *near).poll_shutdown(cx)) {
+            match ready!(Pin::new(&mut near.io).poll_shutdown(cx)) {
                 // The caller has closed already: the same end, seen from its side.
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {}

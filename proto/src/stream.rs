@@ -5,25 +5,27 @@
 //! failure with its code, and the transport's end without either is an error. The transport's own half-close is
 //! sent only when both directions have ended, so that a side that has said `End` can still say `Abort`.
 
+mod error;
 mod framed;
+mod io;
 mod open;
 
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
+pub use error::StreamError;
 pub use framed::{Frame, Framed};
 pub use open::{Answer, Incoming, OpenFailed, Opening};
 
 use crate::code::Code;
-use crate::codec::{self, CodecError, DATA_MAX, HEADER, Header, Kind};
-use crate::message::{Abort, Malformed};
-use crate::transport::{BrokenStream, LaneStream};
+use crate::codec::{self, DATA_MAX, HEADER, Header, Kind};
+use crate::message::Abort;
+use crate::transport::LaneStream;
 
 /// How long an `Abort` may wait behind bytes that the other side does not take before the transport's reset says the
 /// same with less.
@@ -31,91 +33,6 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// How much is read from the transport at once, in bytes.
 const READ: usize = HEADER + DATA_MAX;
-
-/// Why a stream is broken. Travels inside [`io::Error`]; [`StreamError::of`] finds it there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StreamError {
-    /// The other side broke it off and said why.
-    #[error("broken off by the other side: {code}: {reason}")]
-    Aborted {
-        /// Why.
-        code: Code,
-        /// In words; may be empty.
-        reason: String,
-    },
-    /// The transport broke.
-    #[error(transparent)]
-    Transport(#[from] BrokenStream),
-    /// The transport ended, the stream had not.
-    #[error("the stream was cut before its end")]
-    EndedEarly,
-    /// The other side sent what is no frame.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The other side sent a message that makes no sense.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// A frame that cannot come here.
-    #[error("a frame {0:?} where none is expected")]
-    Unexpected(Kind),
-    /// The operating system.
-    #[error("{0}")]
-    Io(String),
-}
-
-impl StreamError {
-    fn aborted(abort: &Abort) -> Self {
-        let reason = abort.reason.replace(char::is_control, " ");
-        Self::Aborted {
-            code: Code::from_number(abort.code),
-            reason,
-        }
-    }
-
-    /// The reason as a code.
-    #[must_use]
-    pub const fn code(&self) -> Code {
-        match self {
-            Self::Aborted { code, .. } | Self::Transport(BrokenStream::Reset(code)) => *code,
-            Self::Transport(BrokenStream::Lost(_)) | Self::EndedEarly | Self::Io(_) => {
-                Code::TransportLost
-            }
-            Self::Codec(_) | Self::Malformed(_) | Self::Unexpected(_) => Code::Protocol,
-        }
-    }
-
-    /// The stream's own error in an [`io::Error`] of a [`Stream`], or the error itself where it is another's.
-    #[must_use]
-    pub fn of(error: &io::Error) -> Self {
-        let inner = error.get_ref();
-        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<Self>()) {
-            return error.clone();
-        }
-        match inner.and_then(|inner| inner.downcast_ref::<BrokenStream>()) {
-            Some(broken) => Self::Transport(broken.clone()),
-            None => Self::Io(error.to_string()),
-        }
-    }
-}
-
-impl From<io::Error> for StreamError {
-    fn from(error: io::Error) -> Self {
-        Self::of(&error)
-    }
-}
-
-impl From<StreamError> for io::Error {
-    fn from(error: StreamError) -> Self {
-        let kind = match error {
-            StreamError::Codec(_) | StreamError::Malformed(_) | StreamError::Unexpected(_) => {
-                io::ErrorKind::InvalidData
-            }
-            StreamError::EndedEarly => io::ErrorKind::UnexpectedEof,
-            _ => io::ErrorKind::ConnectionReset,
-        };
-        Self::new(kind, error)
-    }
-}
 
 /// What one direction of a stream has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +56,9 @@ pub struct Stream {
     reading: Direction,
     outbox: BytesMut,
     writing: Direction,
+    /// Reader and writer may be two tasks, and either may be the one that finds the stream broken.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
 }
 
 impl Stream {
@@ -151,26 +71,30 @@ impl Stream {
             reading: Direction::Flowing,
             outbox: BytesMut::new(),
             writing: Direction::Flowing,
+            reader: None,
+            writer: None,
         }
     }
 
     /// Breaks the stream off in both directions; the other side reads `code` and `reason` after what was written,
     /// or only `code` when it does not take what was written.
     pub async fn abort(mut self, code: Code, reason: &str) {
-        if matches!(
-            (&self.reading, &self.writing),
-            (Direction::Ended, Direction::Ended) | (_, Direction::Broken(_))
-        ) {
-            return;
+        match (&self.reading, &self.writing) {
+            (Direction::Ended, Direction::Ended) => return,
+            (_, Direction::Broken(_)) => {}
+            _ => {
+                codec::put_message(&mut self.outbox, Kind::Abort, &Abort::new(code, reason));
+                let said = async {
+                    self.io.write_all_buf(&mut self.outbox).await?;
+                    self.io.shutdown().await
+                };
+                // Without success the reset alone has to say it.
+                let _ = tokio::time::timeout(ABORT_GRACE, said).await;
+            }
         }
-        codec::put_message(&mut self.outbox, Kind::Abort, &Abort::new(code, reason));
-        let said = async {
-            self.io.write_all_buf(&mut self.outbox).await?;
-            self.io.shutdown().await
-        };
-        if !matches!(tokio::time::timeout(ABORT_GRACE, said).await, Ok(Ok(()))) {
-            self.io.reset(code);
-        }
+        // Takes nothing back of what was written before a `shutdown`. Whoever writes at the other end may see this
+        // before it has read the `Abort`, so it carries the code too.
+        self.io.reset(code);
     }
 
     /// Ready when the stream is broken. For whoever has read to the other side's `End` and has nothing to write at the
@@ -277,6 +201,12 @@ impl Stream {
     fn broken(&mut self, error: StreamError) -> StreamError {
         self.reading = Direction::Broken(error.clone());
         self.writing = Direction::Broken(error.clone());
+        for waker in [self.reader.take(), self.writer.take()]
+            .into_iter()
+            .flatten()
+        {
+            waker.wake();
+        }
         error
     }
 
@@ -291,6 +221,7 @@ impl Stream {
                 }
                 Poll::Pending => {
                     self.poll_abort(cx)?;
+                    wait(&mut self.writer, cx);
                     return Poll::Pending;
                 }
             }
@@ -313,88 +244,11 @@ impl Stream {
         }
         self.broken(error)
     }
-
-    fn writable(&self) -> Result<(), io::Error> {
-        match &self.writing {
-            Direction::Flowing => Ok(()),
-            Direction::Ended => Err(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "written to after its end",
-            )),
-            Direction::Broken(error) => Err(error.clone().into()),
-        }
-    }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let bytes = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let count = bytes.len().min(buf.remaining());
-        buf.put_slice(&bytes[..count]);
-        self.consume(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncBufRead for Stream {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        match ready!(this.poll_frame(cx)) {
-            Ok(true) => Poll::Ready(Ok(&this.inbox[..this.in_frame.min(this.inbox.len())])),
-            Ok(false) => Poll::Ready(Ok(&[])),
-            Err(error) => Poll::Ready(Err(this.broken(error).into())),
-        }
-    }
-
-    fn consume(self: Pin<&mut Self>, count: usize) {
-        let this = self.get_mut();
-        this.inbox.advance(count);
-        this.in_frame -= count;
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.writable()?;
-        ready!(this.poll_drain(cx))?;
-        let count = data.len().min(DATA_MAX);
-        if count > 0 {
-            codec::put(&mut this.outbox, Kind::Data, &data[..count]);
-            // Taken in any case; what does not go out now goes with the next write or flush.
-            if let Poll::Ready(result) = this.poll_drain(cx) {
-                result?;
-            }
-        }
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        match &this.writing {
-            Direction::Flowing => {
-                codec::put(&mut this.outbox, Kind::End, &[]);
-                this.writing = Direction::Ended;
-            }
-            Direction::Ended => {}
-            Direction::Broken(error) => return Poll::Ready(Err(error.clone().into())),
-        }
-        ready!(this.poll_drain(cx))?;
-        this.settle(cx);
-        Pin::new(&mut this.io).poll_flush(cx)
+fn wait(waiting: &mut Option<Waker>, cx: &Context<'_>) {
+    match waiting {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *waiting = Some(cx.waker().clone()),
     }
 }

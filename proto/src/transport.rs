@@ -7,9 +7,7 @@
 //! - a stream's clean end is seen as an end only after `shutdown`; a cut transport, a reset and a drop are errors;
 //! - a reader that stops holds up its own stream only, and at most [`crate::mux::STREAM_WINDOW_MAX`] bytes of it.
 
-mod cid;
 pub mod quic;
-mod quic_stream;
 pub mod tls;
 
 use std::io;
@@ -24,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::code::Code;
 pub use crate::mux::{Closed, Limits, OpenError};
 use crate::mux::{Mux, MuxStream};
-use quic_stream::QuicStream;
+use quic::QuicStream;
 
 /// How many streams an agent lets the server open on one lane.
 pub const SERVER_STREAMS: usize = 2000;

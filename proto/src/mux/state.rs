@@ -63,7 +63,6 @@ pub(super) struct State {
     waiting: VecDeque<Key>,
     /// Streams with something to send that needs no room: window, end.
     urgent: VecDeque<u32>,
-    resets: VecDeque<(u32, Code)>,
     pong: Option<[u8; 8]>,
     pinged: Option<(u64, Instant)>,
     ping_due: Option<Instant>,
@@ -89,7 +88,6 @@ impl State {
             round: 1,
             waiting: VecDeque::new(),
             urgent: VecDeque::new(),
-            resets: VecDeque::new(),
             pong: None,
             pinged: None,
             ping_due: None,
@@ -152,6 +150,11 @@ impl State {
         }
     }
 
+    /// Goes behind what was written, and before what will be: the next `Open` may be for the room that this makes.
+    fn put_reset(&mut self, id: u32, code: Code) {
+        frame::put(&mut self.out, Kind::Reset, id, &code.number().to_be_bytes());
+    }
+
     fn remove(&mut self, key: Key) {
         let Some(entry) = self.streams.remove(&key) else {
             return;
@@ -198,9 +201,6 @@ impl State {
     pub(super) fn fill(&mut self, out: &mut BytesMut) -> bool {
         while let Some(id) = self.urgent.pop_front() {
             self.fill_urgent(id);
-        }
-        for (id, code) in self.resets.drain(..) {
-            frame::put(&mut self.out, Kind::Reset, id, &code.number().to_be_bytes());
         }
         if let Some(nonce) = self.pong.take() {
             frame::put(&mut self.out, Kind::Pong, 0, &nonce);

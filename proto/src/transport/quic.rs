@@ -1,4 +1,9 @@
-//! Lanes over QUIC.
+//! Lanes over QUIC: sockets, handshakes, and the settings of a connection.
+
+mod cid;
+mod lane;
+mod readers;
+mod stream;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -11,16 +16,16 @@ use quinn::crypto::rustls::{
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::sync::Semaphore;
 
-use super::quic_stream::QuicStream;
-use super::{Closed, Connected, HandshakeError, Lane, Limits, OpenError, cid};
+use super::{Connected, HandshakeError, Lane, Limits};
 use crate::code::Code;
-use crate::message::{REASON_MAX, capped};
 use crate::mux::CONNECTION_WINDOW_MAX;
+pub use lane::QuicLane;
+pub use stream::QuicStream;
 
-/// A stream's window, in bytes: 160 Mbit/s at 50 ms. quinn's windows are fixed and a stopped reader's stream keeps
-/// its own filled, so the share of [`CONNECTION_WINDOW_MAX`] decides how many stopped readers a lane bears: 64.
+/// A stream's window, in bytes: 160 Mbit/s at 50 ms. quinn's windows are fixed and what a reader leaves lying fills
+/// its own, so its share of [`CONNECTION_WINDOW_MAX`] decides how many readers may stop for good on one lane: 48, see
+/// [`readers`].
 const STREAM_WINDOW: u32 = 1024 * 1024;
 
 /// What lies unacknowledged at the sender, over all streams of a lane, in bytes.
@@ -35,9 +40,11 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 fn transport(limits: Limits) -> TransportConfig {
     let mut config = TransportConfig::default();
     // quinn sets up every stream that it permits in advance: 4,096 cost 340 KiB a connection. So each side permits
-    // what the other needs, no more.
+    // what the other needs and little more: quinn tells the other side of streams that may be opened again only when
+    // they are an eighth of what is permitted, and this side notes a stream's end later than the other side.
+    let inbound = limits.inbound + limits.inbound / 4 + 8;
     config
-        .max_concurrent_bidi_streams(VarInt::try_from(limits.inbound).expect("a few thousand"))
+        .max_concurrent_bidi_streams(VarInt::try_from(inbound).expect("a few thousand"))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -215,73 +222,10 @@ fn connected(connection: quinn::Connection, limits: Limits) -> Connected {
         .map(|chain| *chain)
         .unwrap_or_default();
     let remote = connection.remote_address();
-    let lane = QuicLane {
-        connection,
-        outbound: Arc::new(Semaphore::new(limits.outbound)),
-        limits,
-    };
     Connected {
-        lane: Lane::Quic(lane),
+        lane: Lane::Quic(QuicLane::new(connection, limits)),
         alpn,
         certificates,
         remote,
-    }
-}
-
-/// One QUIC connection.
-#[derive(Debug, Clone)]
-pub struct QuicLane {
-    connection: quinn::Connection,
-    outbound: Arc<Semaphore>,
-    limits: Limits,
-}
-
-impl QuicLane {
-    pub(super) fn open(&self) -> Result<QuicStream, OpenError> {
-        let permit = Arc::clone(&self.outbound)
-            .try_acquire_owned()
-            .map_err(|_none_left| OpenError::TooMany(self.limits.outbound))?;
-        if let Some(error) = self.connection.close_reason() {
-            return Err(closed(error).into());
-        }
-        Ok(QuicStream::opening(self.connection.clone(), permit))
-    }
-
-    pub(super) async fn accept(&self) -> Result<QuicStream, Closed> {
-        let (send, recv) = self.connection.accept_bi().await.map_err(closed)?;
-        Ok(QuicStream::accepted(send, recv))
-    }
-
-    pub(super) fn close(&self, code: Code, reason: &str) {
-        self.connection.close(
-            VarInt::from_u32(code.number()),
-            capped(reason, REASON_MAX).as_bytes(),
-        );
-    }
-
-    pub(super) async fn closed(&self) -> Closed {
-        closed(self.connection.closed().await)
-    }
-
-    /// The current estimate of the round-trip time.
-    #[must_use]
-    pub fn rtt(&self) -> Duration {
-        self.connection.rtt()
-    }
-}
-
-pub(super) fn closed(error: quinn::ConnectionError) -> Closed {
-    match error {
-        quinn::ConnectionError::ApplicationClosed(close) => Closed::There {
-            code: Code::from_number(
-                u32::try_from(close.error_code.into_inner()).unwrap_or(u32::MAX),
-            ),
-            reason: String::from_utf8_lossy(&close.reason).replace(char::is_control, " "),
-        },
-        quinn::ConnectionError::LocallyClosed => Closed::Here {
-            code: Code::Cancelled,
-            reason: "closed by this side".to_owned(),
-        },
-        error => Closed::Lost(error.to_string()),
     }
 }

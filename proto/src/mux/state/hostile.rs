@@ -106,17 +106,21 @@ fn what_an_honest_peer_may_do_late_or_twice_is_no_error() {
 fn opens_over_the_limit_are_answered_until_there_are_too_many_answers_that_nobody_reads() {
     let mut server = state(Side::Server, 10);
     let mut wire = BytesMut::new();
-    for id in (1..).step_by(2).take(10 + PROVOKED_MAX) {
+    let mut ids = (1..).step_by(2);
+    for id in ids.by_ref().take(10 + 10_000) {
         frame::put(&mut wire, Kind::Open, id, &[0; 100]);
     }
     deliver(&mut wire, &mut server).unwrap();
     assert_eq!(server.streams(), 10);
     server.check();
-    frame::put(&mut wire, Kind::Open, 99_999, b"");
+    for id in ids.take(PROVOKED_MAX / frame::HEADER) {
+        frame::put(&mut wire, Kind::Open, id, b"");
+    }
     assert_eq!(
         deliver(&mut wire, &mut server),
         Err(FrameError::FloodedWithOpens)
     );
+    server.check();
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn a_closing_side_takes_no_new_streams() {
 fn garbage_is_an_error_and_never_a_panic() {
     let mut rng = StdRng::seed_from_u64(1);
     let mut errors = 0;
-    for _ in 0..2000 {
+    for _ in 0..500 {
         let mut server = state(Side::Server, 20);
         let mut local = server.open().unwrap();
         server.try_write(&mut local, b"x").unwrap().unwrap();
@@ -215,5 +219,5 @@ fn garbage_is_an_error_and_never_a_panic() {
         server.fill(&mut wire);
         server.check();
     }
-    assert!(errors > 1000, "{errors}");
+    assert!(errors > 250, "{errors}");
 }

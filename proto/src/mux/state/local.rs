@@ -138,7 +138,7 @@ impl State {
                 frame::put(&mut self.out, Kind::Fin, id, &[]);
             }
             if reset {
-                self.resets.push_back((id, code));
+                self.put_reset(id, code);
             }
             self.wake_driver();
         }

@@ -7,7 +7,7 @@ use tokio::io::ReadBuf;
 
 use super::super::frame::{FrameError, HEADER, Header, PAYLOAD_MAX};
 use super::super::{INITIAL_WINDOW, STREAM_WINDOW_MAX, Side};
-use super::remote::{PROVOKED_BYTES_MAX, PROVOKED_MAX};
+use super::remote::PROVOKED_MAX;
 use super::{Broken, Key, State};
 use crate::budget::Budget;
 
@@ -90,7 +90,6 @@ impl State {
         assert_eq!(counted, self.inbound);
         assert!(self.inbound <= self.inbound_limit);
         assert!(self.urgent.len() + self.waiting.len() <= 2 * self.streams.len());
-        assert!(self.resets.len() <= PROVOKED_MAX);
-        assert!(self.out.len() <= PROVOKED_BYTES_MAX + 2 * PAYLOAD_MAX);
+        assert!(self.out.len() <= PROVOKED_MAX + 2 * PAYLOAD_MAX);
     }
 }

@@ -10,7 +10,7 @@ use super::pair::{deliver, state};
 use super::*;
 
 /// Opened by side 0 more than side 1 lets it.
-const LIMIT: usize = 24;
+const LIMIT: usize = 12;
 
 /// One direction of a stream: what was written into it, and how it was left.
 #[derive(Default)]
@@ -85,10 +85,10 @@ impl World {
     fn write(&mut self, side: usize) {
         let Some(at) = self.pick(side) else { return };
         let mut key = self.handles[side][at];
-        let length = if self.rng.random_bool(0.5) {
+        let length = if self.rng.random_bool(0.7) {
             self.rng.random_range(0..200)
         } else {
-            self.rng.random_range(0..100_000)
+            self.rng.random_range(0..40_000)
         };
         // The first write gives the number on which the bytes depend.
         let (id, length) = match (key, self.sides[side].next_id) {
@@ -209,14 +209,14 @@ impl World {
             assert_eq!((state.streams(), state.promised()), (0, 0));
         }
         // It did what it is for.
-        assert!(self.bytes > 500_000, "{}", self.bytes);
+        assert!(self.bytes > 200_000, "{}", self.bytes);
         assert!(self.over_limit > 0);
     }
 }
 
 #[test]
 fn random_operations_keep_every_promise() {
-    for seed in 0..4 {
+    for seed in 0..2 {
         let mut world = World::new(seed);
         for _ in 0..20_000 {
             world.step();

@@ -5,12 +5,9 @@ use super::super::{Closed, INITIAL_WINDOW};
 use super::{Entry, Key, State};
 use crate::code::Code;
 
-/// So many frames may wait that a peer provokes by opening streams. More come only of one that does not read what that
-/// earns it.
-pub(super) const PROVOKED_MAX: usize = 4096;
-
-/// The bytes of such frames, at the most.
-pub(super) const PROVOKED_BYTES_MAX: usize = 1024 * 1024;
+/// With so many bytes waiting to be sent no more streams are taken: what this side writes is far less, the rest are
+/// answers to streams of a peer that does not read what they earn it.
+pub(super) const PROVOKED_MAX: usize = 1024 * 1024;
 
 impl State {
     /// Takes a frame; `Ok(true)`: a new stream is there to accept.
@@ -69,7 +66,7 @@ impl State {
         if id == 0 || !self.is_inbound(id) || id <= self.last_inbound {
             return Err(FrameError::Stream(Kind::Open, id));
         }
-        if self.resets.len() >= PROVOKED_MAX || self.out.len() >= PROVOKED_BYTES_MAX {
+        if self.out.len() >= PROVOKED_MAX {
             return Err(FrameError::FloodedWithOpens);
         }
         self.last_inbound = id;
@@ -79,7 +76,8 @@ impl State {
             .then(|| self.budget.reserve(INITIAL_WINDOW as usize))
             .flatten()
         else {
-            self.resets.push_back((id, Code::Overloaded));
+            self.put_reset(id, Code::Overloaded);
+            self.wake_driver();
             return Ok(false);
         };
         let mut entry = Entry::new(reservation, true);

@@ -208,6 +208,21 @@ fn one_stream_too_many_is_reset_and_the_connection_lives() {
 }
 
 #[test]
+fn a_stream_that_is_let_go_makes_room_for_the_next_before_that_arrives() {
+    let (mut client, mut server) = (state(Side::Client, 100), state(Side::Server, 1));
+    for _ in 0..10 {
+        let mut key = client.open().unwrap();
+        client.try_write(&mut key, b"x").unwrap().unwrap();
+        client.release(key, Code::Cancelled);
+    }
+    let mut last = client.open().unwrap();
+    client.try_write(&mut last, b"x").unwrap().unwrap();
+    settle(&mut client, &mut server);
+    assert_eq!(client.try_read(last, 1), None);
+    accepted(&mut server);
+}
+
+#[test]
 fn the_end_of_the_connection_is_an_error_on_every_stream_and_frees_what_nobody_took() {
     let (mut client, mut server) = pair();
     let mut key = client.open().unwrap();

@@ -2,47 +2,66 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use quinn::VarInt;
+
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::coop::poll_proceed;
 
-use super::quic::closed;
-use super::{BrokenStream, Closed};
+use super::super::BrokenStream;
+use super::lane::closed;
+use super::readers::{Reader, Readers};
 use crate::code::Code;
 
+/// How long a stream waits for the other side's leave to open one more. Longer than a round trip; this side counts its
+/// streams too, so that it waits only while the other side has not noted the end of earlier ones.
+const LEAVE: Duration = Duration::from_secs(1);
+
 type Opening = Pin<
-    Box<dyn Future<Output = Result<(quinn::SendStream, quinn::RecvStream), Closed>> + Send + Sync>,
+    Box<
+        dyn Future<Output = Result<(quinn::SendStream, quinn::RecvStream), BrokenStream>>
+            + Send
+            + Sync,
+    >,
 >;
 
 enum Half {
-    /// Waits for the other side's credit for one more stream, which it gives as soon as it has taken note of the end
-    /// of an earlier one.
+    /// Waits for the other side's leave to open one more stream.
     Opening(Opening),
-    Open(quinn::SendStream, quinn::RecvStream),
-    Failed(Closed),
+    Open(quinn::SendStream, Arc<Reader>),
+    Failed(BrokenStream),
 }
 
 /// One bidirectional QUIC stream. Dropping it before both directions have ended resets it.
 pub struct QuicStream {
     half: Half,
+    readers: Arc<Readers>,
     finished: bool,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl QuicStream {
-    pub(super) fn opening(connection: quinn::Connection, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn opening(readers: &Arc<Readers>, permit: OwnedSemaphorePermit) -> Self {
         Self {
-            half: Half::Opening(Box::pin(open(connection))),
+            half: Half::Opening(Box::pin(open(readers.connection().clone()))),
+            readers: Arc::clone(readers),
             finished: false,
             _permit: Some(permit),
         }
     }
 
-    pub(super) fn accepted(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+    pub(super) fn accepted(
+        readers: &Arc<Readers>,
+        send: quinn::SendStream,
+        recv: quinn::RecvStream,
+    ) -> Self {
         Self {
-            half: Half::Open(send, recv),
+            half: Half::Open(send, readers.add(recv)),
+            readers: Arc::clone(readers),
             finished: false,
             _permit: None,
         }
@@ -54,29 +73,30 @@ impl QuicStream {
     }
 
     fn stop(&mut self, code: Code) {
-        if let Half::Open(send, recv) = &mut self.half {
-            // Both answer with an error when that direction has ended already, which is as good. A direction that was
+        if let Half::Open(send, reader) = &mut self.half {
+            // An error means that this direction has ended already, which is as good. One that was
             // finished is left to arrive: a reset would take back what is on its way.
             if !self.finished {
                 let _ = send.reset(VarInt::from_u32(code.number()));
             }
-            let _ = recv.stop(VarInt::from_u32(code.number()));
+            reader.stop(code);
+            self.readers.remove(send.id());
         }
     }
 
     fn poll_open(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(&mut quinn::SendStream, &mut quinn::RecvStream)>> {
+    ) -> Poll<io::Result<(&mut quinn::SendStream, &Reader)>> {
         if let Half::Opening(opening) = &mut self.half {
             self.half = match ready!(opening.as_mut().poll(cx)) {
-                Ok((send, recv)) => Half::Open(send, recv),
-                Err(closed) => Half::Failed(closed),
+                Ok((send, recv)) => Half::Open(send, self.readers.add(recv)),
+                Err(broken) => Half::Failed(broken),
             };
         }
         Poll::Ready(match &mut self.half {
-            Half::Open(send, recv) => Ok((send, recv)),
-            Half::Failed(closed) => Err(BrokenStream::Lost(closed.to_string()).into()),
+            Half::Open(send, reader) => Ok((send, reader)),
+            Half::Failed(broken) => Err(broken.clone().into()),
             Half::Opening(_) => unreachable!("just replaced"),
         })
     }
@@ -91,15 +111,18 @@ impl Drop for QuicStream {
 
 async fn open(
     connection: quinn::Connection,
-) -> Result<(quinn::SendStream, quinn::RecvStream), Closed> {
-    connection.open_bi().await.map_err(closed)
+) -> Result<(quinn::SendStream, quinn::RecvStream), BrokenStream> {
+    match tokio::time::timeout(LEAVE, connection.open_bi()).await {
+        Ok(opened) => opened.map_err(|error| BrokenStream::Lost(closed(error).to_string())),
+        Err(_elapsed) => Err(BrokenStream::Reset(Code::Overloaded)),
+    }
 }
 
 fn code_of(number: VarInt) -> Code {
     Code::from_number(u32::try_from(number.into_inner()).unwrap_or(u32::MAX))
 }
 
-fn read_error(error: quinn::ReadError) -> io::Error {
+pub(super) fn read_error(error: quinn::ReadError) -> io::Error {
     match error {
         quinn::ReadError::Reset(code) => BrokenStream::Reset(code_of(code)).into(),
         quinn::ReadError::ConnectionLost(error) => {
@@ -128,8 +151,13 @@ impl AsyncRead for QuicStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (_, recv) = ready!(self.get_mut().poll_open(cx))?;
-        recv.poll_read_buf(cx, buf).map_err(read_error)
+        let progress = ready!(poll_proceed(cx));
+        let (_, reader) = ready!(self.get_mut().poll_open(cx))?;
+        let read = reader.poll_read(cx, buf);
+        if read.is_ready() {
+            progress.made_progress();
+        }
+        read
     }
 }
 
@@ -139,8 +167,13 @@ impl AsyncWrite for QuicStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let progress = ready!(poll_proceed(cx));
         let (send, _) = ready!(self.get_mut().poll_open(cx))?;
-        Pin::new(send).poll_write(cx, data).map_err(write_error)
+        let written = Pin::new(send).poll_write(cx, data);
+        if written.is_ready() {
+            progress.made_progress();
+        }
+        written.map_err(write_error)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
