@@ -236,16 +236,24 @@ fn span(text: &str, least: u64, most: u64) -> Result<Duration, String> {
     let span = humantime::parse_duration(text).map_err(|error| {
         format!("{error}; write a number with a unit, such as 500ms, 25s, 5m, 1h or 90d")
     })?;
-    let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
-    if (least..=most).contains(&span) {
+    if (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&span) {
         return Ok(span);
     }
-    let shown = humantime::format_duration;
     Err(format!(
         "it must be from {} to {}",
-        shown(least),
-        shown(most)
+        bound(least),
+        bound(most)
     ))
+}
+
+/// A bound as the help texts write it: `365d`, which humantime would show in months, days and seconds.
+fn bound(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let whole = |(length, _): &(u64, &str)| seconds > 0 && seconds % length == 0;
+    match units.into_iter().find(whole) {
+        Some((length, unit)) => format!("{}{unit}", seconds / length),
+        None => format!("{seconds}s"),
+    }
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ pub struct Rotate {
 pub enum CaCommand {
     /// Show the CAs that are believed, with their pins
     Show(AdminSocketArgs),
-    /// Replace the CA: introduce the next one, and once every agent has renewed (10 days at most while connected) let
+    /// Replace the CA: introduce the next one, and once every agent has renewed (13 days while connected) let
     /// it sign, and once every agent has renewed again drop the old one
     Rotate(Rotate),
 }
