@@ -249,7 +249,7 @@ fn span(text: &str, least: u64, most: u64) -> Result<Duration, String> {
 /// A bound as the help texts write it: `365d`, which humantime would show in months, days and seconds.
 fn bound(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let whole = |(length, _): &(u64, &str)| seconds > 0 && seconds % length == 0;
+    let whole = |(length, _): &(u64, &str)| seconds > 0 && seconds.is_multiple_of(*length);
     match units.into_iter().find(whole) {
         Some((length, unit)) => format!("{}{unit}", seconds / length),
         None => format!("{seconds}s"),
