@@ -12,7 +12,7 @@
 //! - a stream over the limit is reset, the connection lives;
 //! - a reset carries its code; the connection's loss is an error on every stream.
 //!
-//! One task drives a connection ([`driver`]); streams meet it in [`state`] under one short lock.
+//! One task drives a connection (`driver`); streams meet it in `state` under one short lock.
 
 mod driver;
 mod frame;

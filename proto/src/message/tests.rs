@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use prost::Message as _;
 
 use super::*;
+use crate::id::{Port, RequestId, StreamId, Target, TargetHost};
 
 fn request() -> OpenRequest {
     OpenRequest {

@@ -115,3 +115,43 @@ async fn dropping_a_splice_breaks_the_stream_off() {
     let error = target.read_to_end(&mut Vec::new()).await.unwrap_err();
     assert_eq!(StreamError::of(&error).code(), Code::Cancelled);
 }
+
+/// A TCP connection of a caller, the caller's end first.
+async fn tcp() -> (TcpStream, TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, near) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (client.unwrap(), near.unwrap().0)
+}
+
+#[tokio::test]
+async fn a_splice_that_does_not_end_in_order_resets_its_socket() {
+    for dropped in [true, false] {
+        let (mut target, caller) = streams().await;
+        let (mut client, near) = tcp().await;
+        let splice = tokio::spawn(splice(near, caller));
+        target.write_all(b"some").await.unwrap();
+        target.flush().await.unwrap();
+        client.read_exact(&mut [0; 4]).await.unwrap();
+        if dropped {
+            splice.abort();
+        } else {
+            target.abort(Code::Unreachable, "gone").await;
+        }
+        let error = client.read(&mut [0; 1]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}
+
+#[tokio::test]
+async fn a_splice_that_ends_in_order_ends_its_socket_in_order() {
+    let (mut target, caller) = streams().await;
+    let (mut client, near) = tcp().await;
+    let splice = tokio::spawn(splice(near, caller));
+    client.shutdown().await.unwrap();
+    target.shutdown().await.unwrap();
+    assert_eq!(target.read(&mut [0; 1]).await.unwrap(), 0);
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    splice.await.unwrap().result.unwrap();
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+}

@@ -59,7 +59,7 @@ impl StreamError {
         }
     }
 
-    /// The stream's own error in an [`io::Error`] of a [`Stream`], or the error itself where it is another's.
+    /// The stream's own error in an [`io::Error`] of a [`Stream`](super::Stream), or the error itself where it is another's.
     #[must_use]
     pub fn of(error: &io::Error) -> Self {
         let inner = error.get_ref();
