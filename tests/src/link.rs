@@ -3,6 +3,7 @@
 //! | told to | TCP | UDP |
 //! | --- | --- | --- |
 //! | cut | connections are reset, on both sides | flows that there are pass nothing any more |
+//! | freeze | connections that there are pass nothing any more, and nobody is told | likewise |
 //! | stall | bytes are held back, one way or both; new connections likewise | datagrams are lost |
 //! | block | as stalled, both ways; a new connection gets no answer | datagrams are lost |
 //! | delay | every piece arrives later, by this | likewise |
@@ -36,6 +37,8 @@ struct Faults {
     delay: Duration,
     /// Grows with each cut.
     cuts: u64,
+    /// Grows with each freeze.
+    freezes: u64,
     /// Grows with each rebinding.
     rebinds: u64,
 }
@@ -61,6 +64,12 @@ impl Path {
     /// Ends what there is, now.
     pub fn cut(&self) {
         self.0.send_modify(|faults| faults.cuts += 1);
+    }
+
+    /// Has what there is pass nothing any more, for good, while what comes anew passes: the other side was lost without
+    /// a word, and something answers in its place.
+    pub fn freeze(&self) {
+        self.0.send_modify(|faults| faults.freezes += 1);
     }
 
     /// Lets nothing pass in this direction.

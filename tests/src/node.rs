@@ -142,16 +142,26 @@ impl Node {
 
     fn config(&self) -> anyhow::Result<Config> {
         let state = self.state_dir().display().to_string();
-        let mut line = vec!["edge-tunnel-agent", "run", "--node-name", &self.name];
-        line.extend(["--server", &self.server, "--state-dir", &state]);
-        line.extend(["--admin-listen", "127.0.0.1:0", "--drain-timeout", "2s"]);
-        line.extend(["--allow", "loopback:*"]);
         let token = self
             .token_file
             .as_ref()
             .map(|file| file.display().to_string());
-        if let Some(token) = &token {
-            line.extend(["--token-file", token]);
+        let own = [
+            ("--node-name", Some(self.name.as_str())),
+            ("--server", Some(&self.server)),
+            ("--state-dir", Some(&state)),
+            ("--admin-listen", Some("127.0.0.1:0")),
+            ("--drain-timeout", Some("2s")),
+            ("--allow", Some("loopback:*")),
+            ("--token-file", token.as_deref()),
+        ];
+        let mut line = vec!["edge-tunnel-agent", "run"];
+        for (flag, value) in own {
+            if let Some(value) = value
+                && !self.flags.iter().any(|given| given == flag)
+            {
+                line.extend([flag, value]);
+            }
         }
         line.extend(self.flags.iter().map(String::as_str));
         match Cli::parse_from(line)?.command {

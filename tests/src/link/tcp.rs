@@ -30,13 +30,13 @@ async fn carry(
     mut agent: TcpStream,
     server: SocketAddr,
     greeting: Option<Vec<u8>>,
-    mut faults: watch::Receiver<Faults>,
+    faults: watch::Receiver<Faults>,
 ) {
-    let cuts = faults.borrow().cuts;
+    let born = *faults.borrow();
     let mut onward = None;
     let work = async {
         // A blocked path answers nobody: the server does not even hear of the connection.
-        passing(&mut faults.clone(), Way::Up).await;
+        passing(&mut faults.clone(), Way::Up, &born).await;
         let mut server = TcpStream::connect(server).await?;
         server.set_nodelay(true)?;
         agent.set_nodelay(true)?;
@@ -47,11 +47,18 @@ async fn carry(
         let (mut agent_read, mut agent_write) = agent.split();
         let (mut server_read, mut server_write) = server.split();
         tokio::try_join!(
-            pump(&mut agent_read, &mut server_write, Way::Up, faults.clone()),
+            pump(
+                &mut agent_read,
+                &mut server_write,
+                Way::Up,
+                born,
+                faults.clone()
+            ),
             pump(
                 &mut server_read,
                 &mut agent_write,
                 Way::Down,
+                born,
                 faults.clone()
             ),
         )?;
@@ -59,7 +66,10 @@ async fn carry(
     };
     let cut = async {
         // The sender goes with the link, and this task with it.
-        let _ = faults.clone().wait_for(|faults| faults.cuts != cuts).await;
+        let _ = faults
+            .clone()
+            .wait_for(|faults| faults.cuts != born.cuts)
+            .await;
     };
     let broken = tokio::select! {
         done = work => done.is_err(),
@@ -72,17 +82,18 @@ async fn carry(
             server.reset();
         }
     }
-    faults.mark_unchanged();
 }
 
-async fn passing(faults: &mut watch::Receiver<Faults>, way: Way) {
-    let _ = faults.wait_for(|faults| !faults.stalled(way)).await;
+async fn passing(faults: &mut watch::Receiver<Faults>, way: Way, born: &Faults) {
+    let passes = |now: &Faults| !now.stalled(way) && now.freezes == born.freezes;
+    let _ = faults.wait_for(passes).await;
 }
 
 async fn pump(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
     way: Way,
+    born: Faults,
     mut faults: watch::Receiver<Faults>,
 ) -> io::Result<()> {
     let mut piece = vec![0; 64 * 1024];
@@ -92,7 +103,7 @@ async fn pump(
         if delay > Duration::ZERO {
             tokio::time::sleep(delay).await;
         }
-        passing(&mut faults, way).await;
+        passing(&mut faults, way, &born).await;
         if count == 0 {
             return to.shutdown().await;
         }

@@ -30,7 +30,7 @@ pub(super) async fn relay(
     let socket = Arc::new(socket);
     let mut flows: HashMap<SocketAddr, Flow> = HashMap::new();
     let mut dead = HashSet::new();
-    let (mut cuts, mut rebinds) = (0, 0);
+    let (mut ended, mut rebinds) = (0, 0);
     let mut tasks = JoinSet::new();
     let mut datagram = vec![0; DATAGRAM];
     loop {
@@ -44,8 +44,9 @@ pub(super) async fn relay(
             }
         };
         let now = *faults.borrow_and_update();
-        if now.cuts != cuts {
-            cuts = now.cuts;
+        // Nobody is told in either case: UDP has no words for it.
+        if now.cuts + now.freezes != ended {
+            ended = now.cuts + now.freezes;
             dead.extend(flows.drain().map(|(agent, _)| agent));
         }
         if now.rebinds != rebinds {

@@ -2,4 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
 
+mod callers;
+mod refusals;
+mod streams;
 mod ways_in;
+
+/// Both transports, by their names in flags and metrics.
+const TRANSPORTS: [&str; 2] = ["quic", "tls"];
