@@ -245,3 +245,6 @@ impl Shared {
 
 /// Held by a stream that this side opened, for as long as it lives.
 type Permit = Option<OwnedSemaphorePermit>;
+
+#[cfg(test)]
+mod tests;
