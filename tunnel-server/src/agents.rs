@@ -112,7 +112,8 @@ impl Agents {
     }
 
     fn check_standings(&self) {
-        for session in self.context.sessions.live() {
+        // Also those that another has replaced: their streams are open still.
+        for session in self.context.sessions.running() {
             let holder = &session.holder;
             let reason = match self
                 .context

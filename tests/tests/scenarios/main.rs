@@ -4,7 +4,9 @@
 
 mod callers;
 mod refusals;
+mod restarts;
 mod streams;
+mod transports;
 mod ways_in;
 
 /// Both transports, by their names in flags and metrics.

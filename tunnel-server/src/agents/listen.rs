@@ -108,7 +108,7 @@ impl Listeners {
 
 async fn sessions_over(agents: &Agents) {
     // Sessions end one by one; there is no hurry that would be worth a notification.
-    while !agents.context.sessions.live().is_empty() {
+    while !agents.context.sessions.running().is_empty() {
         sleep(ACCEPT_PAUSE).await;
     }
 }

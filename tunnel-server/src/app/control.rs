@@ -59,7 +59,7 @@ impl Asked for Control {
         let table = self.routes.table();
         Overview {
             replica: self.replica,
-            sessions: self.sessions.live().len(),
+            sessions: self.sessions.connected(),
             config_errors: table
                 .problems()
                 .listed()

@@ -1,8 +1,12 @@
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use edge_tunnel_proto::id::RegistrationId;
+use edge_tunnel_proto::heartbeat::PROBE;
+use edge_tunnel_proto::id::{InstanceId, RegistrationId};
+use edge_tunnel_proto::transport::Lane;
+use tokio::time::Instant;
 
 use super::*;
+use crate::identity::Holder;
 
 /// A session of `edge-1`, and the agent's end of its lane.
 fn session(instance: u128, remote: &str) -> (Arc<Session>, Lane) {
@@ -92,5 +96,30 @@ async fn a_retired_session_takes_no_streams() {
     let _registered = sessions.claim(&first).await.unwrap();
     first.retired.cancel();
     assert!(sessions.get(&node()).is_none());
-    assert_eq!(sessions.live().len(), 1);
+    assert_eq!(sessions.connected(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_session_makes_room_for_its_agents_next_start_at_once() {
+    let sessions = sessions();
+    let (first, _first) = session(1, "192.0.2.1:1");
+    let (second, _second) = session(2, "192.0.2.1:2");
+    let _draining = sessions.claim(&first).await.unwrap();
+    first.retired.cancel();
+    let began = Instant::now();
+    let _new = sessions.claim(&second).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(sessions.get(&node()).unwrap().instance, InstanceId(2));
+}
+
+#[tokio::test]
+async fn a_replaced_session_runs_until_it_ends() {
+    let sessions = sessions();
+    let (first, _first) = session(1, "192.0.2.1:1");
+    let (second, _second) = session(1, "192.0.2.1:2");
+    let old = sessions.claim(&first).await.unwrap();
+    let _new = sessions.claim(&second).await.unwrap();
+    assert_eq!((sessions.connected(), sessions.running().len()), (1, 2));
+    drop(old);
+    assert_eq!(sessions.running()[0].remote, second.remote);
 }
