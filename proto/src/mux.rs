@@ -20,6 +20,7 @@ mod state;
 mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -27,6 +28,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use crate::budget::Budget;
 use crate::code::Code;
 use crate::sync::Mutex;
+use crate::transport::Traffic;
 use state::State;
 pub use stream::MuxStream;
 
@@ -108,6 +110,9 @@ pub(crate) struct Shared {
     closed: watch::Sender<Option<Closed>>,
     outbound: Arc<Semaphore>,
     limits: Limits,
+    /// Bytes from the other side, and to it.
+    heard: AtomicU64,
+    said: AtomicU64,
 }
 
 /// One muxed connection. Clones share it; when the last one drops, it closes.
@@ -147,6 +152,8 @@ impl Mux {
             closed: watch::Sender::new(None),
             outbound: Arc::new(Semaphore::new(limits.outbound)),
             limits,
+            heard: AtomicU64::new(0),
+            said: AtomicU64::new(0),
         });
         let driver = driver::drive(io, Arc::clone(&shared));
         let closer = Arc::new(Closer(Arc::clone(&shared)));
@@ -205,6 +212,15 @@ impl Mux {
         {
             Ok(Some(closed)) => closed,
             _ => Closed::Lost("the connection is gone".to_owned()),
+        }
+    }
+
+    /// What the connection has carried so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            heard: self.shared.heard.load(Ordering::Relaxed),
+            said: self.shared.said.load(Ordering::Relaxed),
         }
     }
 

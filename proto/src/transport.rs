@@ -146,6 +146,15 @@ impl Lane {
         }
     }
 
+    /// What it has carried so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        match self {
+            Self::Quic(lane) => lane.traffic(),
+            Self::Tls(mux) => mux.traffic(),
+        }
+    }
+
     /// What carries it.
     #[must_use]
     pub const fn transport(&self) -> Transport {
@@ -154,6 +163,16 @@ impl Lane {
             Self::Tls(_) => Transport::Tls,
         }
     }
+}
+
+/// How much a connection has carried; only whether a number grows means something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// What came from the other side: a sign that it lives, whatever it was.
+    pub heard: u64,
+    /// What was sent of streams. Over QUIC the other side acknowledges it at once (RFC 9000, section 13.2); over TLS it
+    /// need not answer.
+    pub said: u64,
 }
 
 /// Why a stream cannot be read or written: what an [`io::Error`] of a [`LaneStream`] holds.

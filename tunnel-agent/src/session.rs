@@ -137,16 +137,17 @@ impl Session {
                             tokio::select! { () = task => {} () = killed.cancelled() => {} }
                         };
                         self.streams.spawn(task.in_current_span());
+                        heart.watch();
                     }
                     Err(closed) => break ended(closed),
                 },
-                () = tokio::time::sleep_until(heart.next()) => match heart.beat() {
+                () = tokio::time::sleep_until(heart.next()) => match heart.beat(self.lane.traffic(), !self.streams.is_empty()) {
                     Some(Beat::Send(ping)) => {
                         if let Err(error) = self.send(Say::Ping(ping)).await {
                             break error;
                         }
                     }
-                    Some(Beat::Dead) => break Ended::Silent(edge_tunnel_proto::heartbeat::PROBE),
+                    Some(Beat::Dead(silence)) => break Ended::Silent(silence),
                     None => {}
                 },
                 () = renewal.due() => match self.context.identity.renew_request() {

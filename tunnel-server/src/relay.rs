@@ -185,7 +185,7 @@ impl Open for Relay {
             target: route.target,
         };
         // Counted from now on: a session that drains waits for it.
-        let account = self.0.metrics.account(inbound.way, session.streams.token());
+        let account = self.0.metrics.account(inbound.way, session.count());
         let stream = self.open_on(&session, inbound, &request).await?;
         debug!(node = %route.node, target = %route.target, request = %inbound.request_id, "open");
         Ok(Carried::new(stream, account))

@@ -206,13 +206,17 @@ impl Live<'_> {
                     }
                     Err(closed) => Err(Ended::Lane(closed)),
                 },
-                () = tokio::time::sleep_until(heart.next()) => match heart.beat() {
+                () = tokio::time::sleep_until(heart.next()) => match heart.beat(session.lane.traffic(), !session.streams.is_empty()) {
                     Some(Beat::Send(ping)) => self.send(Say::Ping(ping)).await,
-                    Some(Beat::Dead) => Err(Ended::Silent(edge_tunnel_proto::heartbeat::PROBE)),
+                    Some(Beat::Dead(silence)) => Err(Ended::Silent(silence)),
                     None => Ok(()),
                 },
                 () = session.probe.notified() => {
                     heart.probe();
+                    Ok(())
+                }
+                () = session.opened.notified() => {
+                    heart.watch();
                     Ok(())
                 }
                 (code, reason) = session.told_to_end() => {

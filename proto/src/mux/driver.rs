@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -148,6 +149,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         if count == 0 {
             return Poll::Ready(Err(self.lost(&io::ErrorKind::WriteZero.into())));
         }
+        self.shared.said.fetch_add(count as u64, Ordering::Relaxed);
         self.outgoing.advance(count);
         self.unflushed = true;
         Poll::Ready(Ok(()))
@@ -168,7 +170,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         };
         match read {
             Ok(0) => Poll::Ready(Err(self.lost(&io::ErrorKind::UnexpectedEof.into()))),
-            Ok(_) => self.take_frames(),
+            Ok(count) => {
+                self.shared.heard.fetch_add(count as u64, Ordering::Relaxed);
+                self.take_frames()
+            }
             Err(error) => Poll::Ready(Err(self.lost(&error))),
         }
     }

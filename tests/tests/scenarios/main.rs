@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
 
 mod callers;
+mod links;
 mod refusals;
 mod restarts;
 mod streams;

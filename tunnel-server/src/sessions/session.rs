@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::identity::Holder;
 
@@ -30,8 +31,9 @@ pub struct Session {
     pub build: String,
     /// What carries it.
     pub lane: Lane,
-    /// The streams that are open; a token of it counts one.
-    pub streams: TaskTracker,
+    /// The streams that are open; [`Session::count`] counts one.
+    pub(crate) streams: TaskTracker,
+    pub(crate) opened: Notify,
     pub(crate) probe: Notify,
     pub(crate) heard: watch::Sender<Instant>,
     pub(crate) rtt_micros: AtomicU64,
@@ -59,12 +61,20 @@ impl Session {
             build,
             lane,
             streams: TaskTracker::new(),
+            opened: Notify::new(),
             probe: Notify::new(),
             heard: watch::Sender::new(Instant::now()),
             rtt_micros: AtomicU64::new(0),
             ending: watch::Sender::new(None),
             retired: CancellationToken::new(),
         }
+    }
+
+    /// Counts one stream for as long as the token lives: a session that drains waits for it, and one that has streams
+    /// is looked at more often.
+    pub(crate) fn count(&self) -> TaskTrackerToken {
+        self.opened.notify_one();
+        self.streams.token()
     }
 
     /// What carries it.

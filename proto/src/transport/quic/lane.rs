@@ -6,7 +6,7 @@ use std::time::Duration;
 use quinn::VarInt;
 use tokio::sync::Semaphore;
 
-use super::super::{Closed, Limits, OpenError};
+use super::super::{Closed, Limits, OpenError, Traffic};
 use super::readers::Readers;
 use super::stream::QuicStream;
 use crate::code::Code;
@@ -92,6 +92,14 @@ impl QuicLane {
 
     pub(in crate::transport) async fn closed(&self) -> Closed {
         self.link.closed(self.link.connection.closed().await)
+    }
+
+    pub(in crate::transport) fn traffic(&self) -> Traffic {
+        let stats = self.link.connection.stats();
+        Traffic {
+            heard: stats.udp_rx.datagrams,
+            said: stats.frame_tx.stream,
+        }
     }
 
     /// The current estimate of the round-trip time.
