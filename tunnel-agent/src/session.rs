@@ -16,6 +16,7 @@ use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::stream::{Framed, StreamError};
 use edge_tunnel_proto::telemetry::version;
 use edge_tunnel_proto::transport::Lane;
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug, info, warn};
@@ -104,11 +105,15 @@ impl Session {
         }
     }
 
-    /// Serves until the session ends, and says why. When `retire` is cancelled, or the process drains, the session
-    /// ends with its last stream. Cancels `leaving` as soon as the server opens no more streams on it.
+    /// Serves until the session ends, and says why. When `retire` is cancelled, or the process or the server drains, the
+    /// session ends with its last stream. Cancels `leaving` as soon as the server opens no more streams on it.
+    ///
+    /// An agent that leaves says `GoAway` twice: when it takes no more streams, and when the last one has ended. It is
+    /// the server that closes then: what this side said last may be under way for long after its stream has ended.
     pub async fn run(mut self, retire: &CancellationToken, leaving: &CancellationToken) -> Ended {
         let mut heart = Heartbeat::new(self.context.heartbeat);
         let mut retiring = false;
+        let mut gone = false;
         let mut renewal = Renewal::new(&self.context.identity);
         let why = loop {
             tokio::select! {
@@ -138,10 +143,12 @@ impl Session {
                         };
                         self.streams.spawn(task.in_current_span());
                         heart.watch();
+                        // One that was under way when this side left: it is served as well.
+                        gone = false;
                     }
                     Err(closed) => break ended(closed),
                 },
-                () = tokio::time::sleep_until(heart.next()) => match heart.beat(self.lane.traffic(), !self.streams.is_empty()) {
+                () = sleep_until(heart.next()) => match heart.beat(self.lane.traffic(), !self.streams.is_empty()) {
                     Some(Beat::Send(ping)) => {
                         if let Err(error) = self.send(Say::Ping(ping)).await {
                             break error;
@@ -162,22 +169,34 @@ impl Session {
                         warn!(%error, "the certificate is due for renewal and cannot be asked for");
                     }
                 },
+                () = either(retire, self.context.shutdown.draining()), if !leaving.is_cancelled() => leaving.cancel(),
                 () = leaving.cancelled(), if !retiring => {
                     retiring = true;
                     self.streams.close();
-                }
-                () = either(retire, self.context.shutdown.draining()), if !leaving.is_cancelled() => {
-                    leaving.cancel();
-                    let go_away = GoAway::new(Code::Draining, "the agent retires this session", None);
-                    if let Err(error) = self.send(Say::GoAway(go_away)).await {
+                    if let Err(error) = self.leave("the agent takes no more streams on this session").await {
                         break error;
                     }
                 }
-                () = self.streams.wait(), if retiring => break Ended::Retired,
+                () = self.streams.wait(), if retiring && !gone => {
+                    gone = true;
+                    // The server's close is awaited, which may take as long as a slow caller: a dead link is not waited for.
+                    heart.probe();
+                    if let Err(error) = self.leave("the agent's last stream has ended").await {
+                        break error;
+                    }
+                }
                 () = self.context.shutdown.killed().cancelled() => break Ended::Retired,
             }
         };
         leaving.cancel();
+        let why = match why {
+            // The answer to this agent's own goodbye.
+            Ended::Told {
+                code: Code::Draining,
+                ..
+            } if gone => Ended::Retired,
+            why => why,
+        };
         let code = if matches!(why, Ended::Silent(_)) {
             Code::TimedOut
         } else {
@@ -236,6 +255,11 @@ impl Session {
                 Some(StreamError::Unexpected(Kind::Control).into())
             }
         }
+    }
+
+    async fn leave(&mut self, words: &str) -> Result<(), Ended> {
+        self.send(Say::GoAway(GoAway::new(Code::Draining, words, None)))
+            .await
     }
 
     async fn send(&mut self, message: Say) -> Result<(), Ended> {

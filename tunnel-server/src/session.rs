@@ -2,6 +2,7 @@
 //! link ends, its identity does, or the server does.
 
 mod ended;
+mod leaving;
 mod metrics;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tracing::{debug, info, warn};
 use crate::identity::{Holder, Identity, Standing};
 use crate::sessions::{Session, Sessions};
 use ended::Ended;
+use leaving::{Agent, GOODBYE, goodbye, over};
 pub use metrics::Metrics;
 
 /// How long an agent may take to introduce itself after its handshake.
@@ -34,9 +36,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a control message may take to leave; longer, and the link is as good as dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the last words to an agent may take.
-const GOODBYE: Duration = Duration::from_millis(300);
 
 /// When agents come back to a server that drains: spread by their own jitter on top.
 const DRAIN_RETRY: Duration = Duration::from_secs(1);
@@ -135,7 +134,7 @@ async fn welcome(
                 &second.to_string(),
                 Some(RETRY_SECOND_HOST),
             ));
-            goodbye(&mut control, told).await;
+            goodbye(&mut control, &session, told).await;
             return Err(second.into());
         }
     };
@@ -162,6 +161,7 @@ async fn welcome(
         session: Arc::clone(&session),
         control,
         context,
+        agent: Agent::Here,
     };
     live.send(Say::Welcome(welcome)).await?;
     info!(
@@ -181,6 +181,7 @@ struct Live<'a> {
     session: Arc<Session>,
     control: Framed,
     context: &'a Context,
+    agent: Agent,
 }
 
 impl Live<'_> {
@@ -220,7 +221,7 @@ impl Live<'_> {
                     Ok(())
                 }
                 (code, reason) = session.told_to_end() => {
-                    goodbye(&mut self.control, Say::GoAway(GoAway::new(code, &reason, None))).await;
+                    goodbye(&mut self.control, &session, Say::GoAway(GoAway::new(code, &reason, None))).await;
                     Err(Ended::Told { code, reason })
                 }
                 () = shutdown.draining().cancelled(), if !drained => {
@@ -229,7 +230,8 @@ impl Live<'_> {
                     session.streams.close();
                     self.send(Say::GoAway(GoAway::new(Code::Draining, "the server shuts down", Some(DRAIN_RETRY)))).await
                 }
-                () = session.streams.wait(), if drained => Err(Ended::Drained),
+                () = session.streams.wait(), if self.agent == Agent::Gone => Err(Ended::Left),
+                () = over(&session), if drained => Err(Ended::Drained),
             };
             if let Err(ended) = result {
                 return ended;
@@ -267,6 +269,10 @@ impl Live<'_> {
             Some(Say::GoAway(go_away)) => {
                 debug!(reason = go_away.reason, "the agent retires its session");
                 self.session.retired.cancel();
+                self.agent = self.agent.went();
+                if self.agent == Agent::Gone {
+                    self.session.streams.close();
+                }
             }
             Some(Say::Renew(request)) => {
                 let response = self
@@ -313,13 +319,4 @@ impl Live<'_> {
             Err(_elapsed) => Ended::Control(error),
         }
     }
-}
-
-/// Last words. The close of the lane that follows says the same; a peer that reads neither is gone.
-async fn goodbye(control: &mut Framed, message: Say) {
-    let _ = tokio::time::timeout(
-        GOODBYE,
-        control.send(Kind::Control, &Control::from(message)),
-    )
-    .await;
 }

@@ -6,6 +6,7 @@ mod callers;
 mod links;
 mod refusals;
 mod restarts;
+mod shutdown;
 mod streams;
 mod transports;
 mod ways_in;

@@ -26,6 +26,8 @@ pub(super) enum Ended {
     Control(#[from] StreamError),
     #[error("the agent did not answer within {} s", .0.as_secs())]
     Silent(Duration),
+    #[error("the agent left")]
+    Left,
     #[error("the server shuts down")]
     Drained,
 }
@@ -39,14 +41,14 @@ impl Ended {
             Self::Told { code, .. } => *code,
             Self::Lane(_) => Code::TransportLost,
             Self::Control(error) => error.code(),
-            Self::Drained => Code::Draining,
+            Self::Left | Self::Drained => Code::Draining,
         }
     }
 
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Silent(_) => "silent",
-            Self::Lane(Closed::There { .. }) => "agent_left",
+            Self::Left | Self::Lane(Closed::There { .. }) => "agent_left",
             Self::SecondHost(_) => "second_host",
             other => other.code().name(),
         }
