@@ -131,6 +131,9 @@ impl Lane {
     }
 
     /// Ends the connection with a reason that the other side reads; open streams become errors on both sides.
+    ///
+    /// Over TLS what was written before arrives before. Over QUIC it may not, and the reason itself travels in a packet
+    /// that may be lost: what has to be heard is said on a stream first, and the other side left to close.
     pub fn close(&self, code: Code, reason: &str) {
         match self {
             Self::Quic(lane) => lane.close(code, reason),
