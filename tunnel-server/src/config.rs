@@ -121,7 +121,8 @@ pub struct RunConfig {
     )]
     pub http_listen: Listen,
 
-    /// Who may use the HTTP way in besides this machine: networks, separated by commas; all others get 403
+    /// Who may use the HTTP way in where it listens off loopback: networks, separated by commas. All others get 403,
+    /// this machine too unless its address is among them
     #[arg(
         long,
         env = "EDGE_TUNNEL_HTTP_ALLOW_FROM",
