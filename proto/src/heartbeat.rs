@@ -61,9 +61,15 @@ struct Awaited {
 #[derive(Debug)]
 struct Watched {
     next: Instant,
-    /// When something was heard last, and what had been carried then.
+    /// When something was heard last, as far as the looks show.
     since: Instant,
-    then: Option<Traffic>,
+    heard: Option<u64>,
+    /// What had been said at the last look, and at the last one before something was heard: what was said since then
+    /// may be without an answer.
+    last: u64,
+    answered: u64,
+    /// A question of this side's own was answered since the last look: nothing that was said before is open.
+    settled: bool,
 }
 
 impl Heartbeat {
@@ -133,7 +139,10 @@ impl Heartbeat {
         self.watched.get_or_insert_with(|| Watched {
             next: Instant::now() + LOOK,
             since: Instant::now(),
-            then: None,
+            heard: None,
+            last: 0,
+            answered: 0,
+            settled: false,
         });
     }
 
@@ -146,17 +155,18 @@ impl Heartbeat {
             return;
         }
         watched.next = now + LOOK;
-        match watched.then {
-            Some(then) if then.heard == traffic.heard => {
-                let stalled = then.said != traffic.said && now - watched.since >= STALLED;
-                if stalled {
-                    self.probe();
-                }
-            }
-            _ => {
-                watched.since = now;
-                watched.then = Some(traffic);
-            }
+        if std::mem::take(&mut watched.settled) {
+            watched.since = now;
+            watched.heard = Some(traffic.heard);
+            watched.answered = traffic.said;
+        } else if watched.heard != Some(traffic.heard) {
+            watched.since = now;
+            watched.heard = Some(traffic.heard);
+            watched.answered = watched.last;
+        }
+        watched.last = traffic.said;
+        if traffic.said != watched.answered && now - watched.since >= STALLED {
+            self.probe();
         }
     }
 
@@ -172,6 +182,9 @@ impl Heartbeat {
         let nonce = pong.nonce;
         if let Some(awaited) = self.awaited.take_if(|awaited| awaited.nonce == nonce) {
             self.rtt = Some(awaited.sent.elapsed());
+            if let Some(watched) = &mut self.watched {
+                watched.settled = true;
+            }
         }
         self.heard();
     }
@@ -302,6 +315,28 @@ mod tests {
         heart.watch();
         let when = asked(&mut heart, Traffic { heard: 0, said: 1 }).await;
         assert_eq!(when[..2], [3, 6]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_question_between_two_looks_is_not_overlooked() {
+        let mut heart = Heartbeat::new(EVERY);
+        heart.heard();
+        heart.watch();
+        // Something is heard and then said, and at the next look both are there.
+        let traffic = Traffic { heard: 1, said: 1 };
+        for _ in 0..2 {
+            tokio::time::advance(LOOK).await;
+            assert_eq!(heart.beat(traffic, true), None);
+        }
+        tokio::time::advance(LOOK).await;
+        let ping = sent(heart.beat(traffic, true));
+        // Answered, there is nothing more to ask about.
+        heart.pong(&Pong { nonce: ping.nonce });
+        let traffic = Traffic { heard: 2, said: 2 };
+        for _ in 0..20 {
+            tokio::time::advance(LOOK).await;
+            assert_eq!(heart.beat(traffic, true), None);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,14 +22,21 @@ const READ: usize = 64 * 1024;
 
 /// A socket that can be closed so that its peer sees a failure and not an end.
 pub trait Reset {
-    /// Makes the coming drop a reset, as far as the socket's kind can say that.
+    /// Makes the coming drop a reset, as far as the socket's kind can say that. It also holds when the process dies.
     fn reset(&mut self);
+
+    /// Takes that back: the drop is an end.
+    fn end(&mut self) {}
 }
 
 impl Reset for TcpStream {
     fn reset(&mut self) {
         // A linger of zero turns close() into RST. It fails only when the socket is gone, which serves as well.
         let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn end(&mut self) {
+        let _ = SockRef::from(&*self).set_linger(None);
     }
 }
 
@@ -46,12 +53,20 @@ impl<S: Reset> Reset for &mut S {
     fn reset(&mut self) {
         (**self).reset();
     }
+
+    fn end(&mut self) {
+        (**self).end();
+    }
 }
 
 impl<S: Reset> Reset for tokio_rustls::server::TlsStream<S> {
     /// Without a `close_notify` the end of the TCP connection is a truncation to TLS, and the RST to everybody.
     fn reset(&mut self) {
         self.get_mut().0.reset();
+    }
+
+    fn end(&mut self) {
+        self.get_mut().0.end();
     }
 }
 
@@ -79,10 +94,12 @@ pub struct Outcome {
 
 /// Carries bytes between `near` and `far` until both directions have ended or one fails. Dropped before that, it
 /// breaks both off.
-pub async fn splice<S>(near: S, far: Stream) -> Outcome
+pub async fn splice<S>(mut near: S, far: Stream) -> Outcome
 where
     S: AsyncRead + AsyncWrite + Reset + Unpin,
 {
+    // From the start: should this process be killed, neither side may take what it got for the whole.
+    near.reset();
     let mut splice = Splice {
         near: Near {
             io: near,
@@ -100,6 +117,9 @@ where
         down,
     } = splice;
     near.whole = result.is_ok();
+    if near.whole {
+        near.io.end();
+    }
     drop(near);
     if let Err(SpliceError::Near(error)) = &result {
         let code = if error.kind() == io::ErrorKind::TimedOut {

@@ -100,6 +100,9 @@ pub fn init(format: LogFormat, filter: &LogFilter) -> Result<(), TelemetryError>
     let directives = directives.map_err(|_unreadable| TelemetryError::Filter(filter.0.clone()))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(directives)
+        // A line that cannot be written is lost. Complaining of it on stderr, which is what failed, would panic
+        // whichever task had something to say.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let set = match format {

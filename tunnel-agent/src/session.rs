@@ -188,7 +188,6 @@ impl Session {
                 () = self.context.shutdown.killed().cancelled() => break Ended::Retired,
             }
         };
-        leaving.cancel();
         let why = match why {
             // The answer to this agent's own goodbye.
             Ended::Told {

@@ -151,6 +151,8 @@ impl Uplink {
             drop(live);
             // The uplink may have left this session behind.
             let _ = tell.send(ended);
+            // Only now: whoever looks for a successor first reads why this one ended, and when to come back.
+            leaving.cancel();
         };
         self.context.shutdown.tasks().spawn(task.instrument(span));
         Ok(running)

@@ -12,7 +12,9 @@ use edge_tunnel_proto::id::{NodeName, StreamId};
 use edge_tunnel_proto::message::OpenRequest;
 use edge_tunnel_proto::splice::{SpliceError, splice};
 use edge_tunnel_proto::stream::{OpenFailed, Opening, Stream};
+use edge_tunnel_proto::transport::OpenError;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub use carried::Carried;
@@ -23,7 +25,7 @@ use crate::inbound::Inbound;
 use crate::ingress::open::Open;
 use crate::ingress::socket::Socket;
 use crate::refusal::{Kind, Refusal};
-use crate::route::Routes;
+use crate::route::{Route, Routes};
 use crate::sessions::{Session, Sessions};
 
 /// How long an agent may take to say that it has read a stream's header before its link is probed.
@@ -120,9 +122,12 @@ impl Relay {
         let opened = timeout(self.0.dial_timeout + MARGIN, async {
             let mut opening = Opening::start(&session.lane, request).await?;
             // Only an answer that is awaited makes a link worth probing.
-            if timeout(PATIENCE, opening.accepted()).await.is_err() {
-                session.probe();
-                opening.accepted().await?;
+            match timeout(PATIENCE, opening.accepted()).await {
+                Ok(answered) => answered?,
+                Err(_elapsed) => {
+                    session.probe();
+                    opening.accepted().await?;
+                }
             }
             self.0.metrics.accepted(began.elapsed());
             opening.opened().await
@@ -135,6 +140,13 @@ impl Relay {
             }
             Ok(Err(OpenFailed::Refused { code, message })) => {
                 Err(Refusal::from_agent(code, message))
+            }
+            Ok(Err(OpenFailed::Lane(OpenError::Closed(closed)))) => {
+                debug!(%node, %closed, "the session ended as a stream was to be opened");
+                let words = format!(
+                    "the session of node {node} has just ended; its agent reconnects: try again"
+                );
+                Err(Refusal::new(Kind::Unavailable, "transport_lost", words))
             }
             Ok(Err(OpenFailed::Lane(error))) => Err(Refusal::new(
                 Kind::Unavailable,
@@ -169,8 +181,15 @@ impl Relay {
 impl Open for Relay {
     type Stream = Carried;
 
-    async fn open(&self, inbound: &Inbound) -> Result<Carried, Refusal> {
-        let route = self.0.routes.resolve(inbound)?;
+    fn resolve(&self, inbound: &Inbound) -> Result<Route, Refusal> {
+        self.0.routes.resolve(inbound)
+    }
+
+    fn retired(carried: &Carried) -> CancellationToken {
+        carried.retired().clone()
+    }
+
+    async fn open(&self, inbound: &Inbound, route: &Route) -> Result<Carried, Refusal> {
         let session = self
             .0
             .sessions
@@ -188,7 +207,7 @@ impl Open for Relay {
         let account = self.0.metrics.account(inbound.way, session.count());
         let stream = self.open_on(&session, inbound, &request).await?;
         debug!(node = %route.node, target = %route.target, request = %inbound.request_id, "open");
-        Ok(Carried::new(stream, account))
+        Ok(Carried::new(stream, account, session.retired.clone()))
     }
 
     async fn splice<C: Socket>(client: C, carried: Carried) {

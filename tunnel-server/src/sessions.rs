@@ -81,13 +81,21 @@ impl Drop for Registered {
         };
         let mut state = self.sessions.0.state.lock();
         state.running.remove(&self.epoch);
+        // One that never got going may have replaced one that still runs: that takes over again.
+        let other = state.running.iter().rev().find(|(_, session)| {
+            session.holder.node == self.node && !session.retired.is_cancelled()
+        });
+        let other = other.map(|(epoch, session)| (*epoch, Arc::clone(session)));
         if let Some(entry) = state.nodes.get_mut(&self.node)
             && entry
                 .current
                 .take_if(|(epoch, _)| *epoch == self.epoch)
                 .is_some()
         {
-            entry.left = Some(left);
+            entry.current = other;
+            if entry.current.is_none() {
+                entry.left = Some(left);
+            }
         }
     }
 }

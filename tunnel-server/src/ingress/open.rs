@@ -2,21 +2,32 @@
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::metrics::OPENED;
 use super::socket::{Prefixed, Socket, part};
 use crate::inbound::Inbound;
 use crate::refusal::Refusal;
+use crate::route::Route;
 
 /// Opens streams to nodes.
 pub trait Open: Clone + Send + Sync + 'static {
     /// A stream to a node's target.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Opens a stream to what `inbound` asks for, in bounded time.
-    fn open(&self, inbound: &Inbound)
-    -> impl Future<Output = Result<Self::Stream, Refusal>> + Send;
+    /// Which node and target `inbound` means, if it may reach them.
+    fn resolve(&self, inbound: &Inbound) -> Result<Route, Refusal>;
+
+    /// Opens a stream to `route`, in bounded time.
+    fn open(
+        &self,
+        inbound: &Inbound,
+        route: &Route,
+    ) -> impl Future<Output = Result<Self::Stream, Refusal>> + Send;
+
+    /// Cancelled when what is under the stream is to end with its last one: whoever only keeps it for later lets go.
+    fn retired(stream: &Self::Stream) -> CancellationToken;
 
     /// Copies both ways, half-closes included, until both directions have ended or one has failed, which the
     /// other side then sees as a failure.
@@ -36,7 +47,11 @@ impl<O: Open> Context<O> {
         answer: impl FnOnce(&Refusal) -> Vec<u8>,
     ) {
         let mut client = Prefixed::new(ahead, client);
-        let stream = match self.opener.open(inbound).await {
+        let opened = async {
+            let route = self.opener.resolve(inbound)?;
+            self.opener.open(inbound, &route).await
+        };
+        let stream = match opened.await {
             Ok(stream) => stream,
             Err(refusal) => {
                 self.refused(inbound, &refusal);

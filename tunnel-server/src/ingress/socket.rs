@@ -37,6 +37,10 @@ impl<C: Reset> Reset for Prefixed<C> {
     fn reset(&mut self) {
         self.io.reset();
     }
+
+    fn end(&mut self) {
+        self.io.end();
+    }
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for Prefixed<C> {

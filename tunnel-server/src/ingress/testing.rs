@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use edge_tunnel_proto::id;
 use edge_tunnel_proto::sync::Mutex;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,7 @@ use super::socket::Socket;
 use super::{Context, Metrics};
 use crate::inbound::{Inbound, Way};
 use crate::refusal::{Kind, Refusal};
+use crate::route::Route;
 
 type Target = dyn Fn(Inbound, DuplexStream) + Send + Sync;
 
@@ -57,7 +59,21 @@ impl Fake {
 impl Open for Fake {
     type Stream = DuplexStream;
 
-    async fn open(&self, inbound: &Inbound) -> Result<DuplexStream, Refusal> {
+    fn resolve(&self, inbound: &Inbound) -> Result<Route, Refusal> {
+        Ok(Route {
+            node: "edge-1".parse().expect("a node name"),
+            target: id::Target {
+                host: id::TargetHost::Node,
+                port: inbound.destination.port,
+            },
+        })
+    }
+
+    fn retired(_stream: &DuplexStream) -> CancellationToken {
+        CancellationToken::new()
+    }
+
+    async fn open(&self, inbound: &Inbound, _route: &Route) -> Result<DuplexStream, Refusal> {
         self.asked.lock().push(inbound.clone());
         let target = self.target.as_ref().ok_or_else(|| {
             Refusal::new(

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use edge_tunnel_proto::stream::{Stream, StreamError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
 
 use super::metrics::Account;
 
@@ -15,12 +16,22 @@ use super::metrics::Account;
 pub struct Carried {
     stream: Stream,
     account: Account,
+    retired: CancellationToken,
 }
 
 impl Carried {
-    pub(super) fn new(stream: Stream, mut account: Account) -> Self {
+    pub(super) fn new(stream: Stream, mut account: Account, retired: CancellationToken) -> Self {
         account.ended("clean");
-        Self { stream, account }
+        Self {
+            stream,
+            account,
+            retired,
+        }
+    }
+
+    /// Cancelled when the session under the stream takes no more of them, and ends with its last.
+    pub(super) fn retired(&self) -> &CancellationToken {
+        &self.retired
     }
 
     pub(super) fn into_parts(self) -> (Stream, Account) {

@@ -73,8 +73,9 @@ impl Session {
     /// Counts one stream for as long as the token lives: a session that drains waits for it, and one that has streams
     /// is looked at more often.
     pub(crate) fn count(&self) -> TaskTrackerToken {
+        let token = self.streams.token();
         self.opened.notify_one();
-        self.streams.token()
+        token
     }
 
     /// What carries it.

@@ -55,6 +55,17 @@ async fn an_old_sessions_end_does_not_remove_its_successor() {
 }
 
 #[tokio::test]
+async fn a_session_that_never_got_going_gives_its_place_back() {
+    let sessions = sessions();
+    let (first, _first) = session(1, "192.0.2.1:1");
+    let (second, _second) = session(1, "192.0.2.1:2");
+    let _registered = sessions.claim(&first).await.unwrap();
+    drop(sessions.claim(&second).await.unwrap());
+    assert_eq!(sessions.get(&node()).unwrap().remote, first.remote);
+    assert_eq!(sessions.left(&node()), None);
+}
+
+#[tokio::test]
 async fn a_second_host_is_refused_while_the_first_answers() {
     let sessions = sessions();
     let (first, _first) = session(1, "192.0.2.1:1");

@@ -182,6 +182,10 @@ impl<C: Socket> Reset for Guarded<C> {
     fn reset(&mut self) {
         self.io.reset();
     }
+
+    fn end(&mut self) {
+        self.io.end();
+    }
 }
 
 impl<C: Socket> AsyncRead for Guarded<C> {

@@ -1,12 +1,14 @@
 //! Requests to nodes: on a connection that waits, or on a new one, and again where the first try never counted.
 
-use http::{Request, Response};
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::stream::StreamError;
+use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 
 use super::body::{self, Outgoing};
-use super::pool::Key;
+use super::pool::{Connection, Key};
 use super::{BUFFER_MAX, Http};
 use crate::inbound::Inbound;
 use crate::ingress::open::Open;
@@ -23,11 +25,12 @@ impl<O: Open> Http<O> {
         fresh: bool,
     ) -> Result<Response<Incoming>, Refusal> {
         let key = (route.node.clone(), route.target);
-        if !fresh && let Some(mut sender) = self.pool.take(&key) {
+        let reusable = reusable(&request);
+        if !fresh && let Some(mut waiting) = self.pool.take(&key) {
             let again = replay(&request);
-            match sender.try_send_request(request).await {
+            match waiting.sender.try_send_request(request).await {
                 Ok(response) => {
-                    self.keep(key, sender);
+                    self.keep(key, waiting, reusable);
                     return Ok(response);
                 }
                 // The node may have closed the connection while the request was on its way: that is no
@@ -41,42 +44,65 @@ impl<O: Open> Http<O> {
                 },
             }
         }
-        let mut sender = self.dial(inbound, route).await?;
-        let response = sender
+        let mut connection = self.dial(inbound, route).await?;
+        let response = connection
+            .sender
             .send_request(request)
             .await
             .map_err(|error| broke(route, &error))?;
-        self.keep(key, sender);
+        self.keep(key, connection, reusable);
         Ok(response)
     }
 
-    async fn dial(
-        &self,
-        inbound: &Inbound,
-        route: &Route,
-    ) -> Result<SendRequest<Outgoing>, Refusal> {
-        let stream = self.context.opener.open(inbound).await?;
+    async fn dial(&self, inbound: &Inbound, route: &Route) -> Result<Connection, Refusal> {
+        let stream = self.context.opener.open(inbound, route).await?;
+        let retired = O::retired(&stream);
         let shaking = Builder::new()
             .max_buf_size(BUFFER_MAX)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = shaking.await.map_err(|error| broke(route, &error))?;
+        let (pool, told) = (self.pool.clone(), retired.clone());
         self.context.tasks.spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
+            let mut running = std::pin::pin!(connection.with_upgrades());
+            let ended = tokio::select! {
+                ended = &mut running => ended,
+                () = told.cancelled() => {
+                    pool.sweep();
+                    running.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "an HTTP connection to a node ended");
             }
         });
-        Ok(sender)
+        Ok(Connection { sender, retired })
     }
 
     /// Has the connection wait for the next request once its response is through.
-    fn keep(&self, key: Key, mut sender: SendRequest<Outgoing>) {
+    fn keep(&self, key: Key, mut connection: Connection, reusable: bool) {
+        if !reusable {
+            return;
+        }
         let pool = self.pool.clone();
         self.context.tasks.spawn(async move {
-            if sender.ready().await.is_ok() {
-                pool.put(key, sender);
+            if connection.sender.ready().await.is_ok() {
+                pool.put(key, connection);
             }
         });
     }
+}
+
+/// Whether another request may follow on the same connection. Not behind a body where none has a meaning (RFC 9110,
+/// 9.3.1): a node that ignores it takes its bytes for the next request, which is then somebody else's.
+fn reusable(request: &Request<Outgoing>) -> bool {
+    let bodiless = [
+        Method::GET,
+        Method::HEAD,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+    ];
+    request.body().is_end_stream() || !bodiless.contains(request.method())
 }
 
 /// The same request again, if it may be sent twice: it has no body, and doing it twice does what once does.
@@ -93,6 +119,11 @@ fn replay(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
 
 fn broke(route: &Route, error: &hyper::Error) -> Refusal {
     let Route { node, target } = route;
+    if let Some(code) = tunnel_fault(error) {
+        let words =
+            format!("the tunnel to {target} on node {node} broke before the answer: {code}");
+        return Refusal::from_agent(code, words);
+    }
     let (reason, what) = if error.is_parse() {
         let hint = format!(
             "answered with something else than HTTP/1.1; if it speaks TLS, put {} under https-proxy-ports",
@@ -110,4 +141,20 @@ fn broke(route: &Route, error: &hyper::Error) -> Refusal {
         reason,
         format!("node {node}: {target} {what}"),
     )
+}
+
+/// Why the stream under the connection broke, where it was the tunnel and not the node's service that did.
+fn tunnel_fault(error: &hyper::Error) -> Option<Code> {
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if let Some(error) = inner.downcast_ref::<std::io::Error>()
+            && let Some(broken) = error
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<StreamError>())
+        {
+            return (broken.code() != Code::Reset).then(|| broken.code());
+        }
+        source = inner.source();
+    }
+    None
 }

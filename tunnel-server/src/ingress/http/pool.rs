@@ -11,6 +11,7 @@ use edge_tunnel_proto::sync::Mutex;
 use hyper::client::conn::http1::SendRequest;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::body::Outgoing;
 
@@ -37,8 +38,21 @@ struct State {
     closed: bool,
 }
 
+/// A connection to a node.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Outgoing>,
+    /// Cancelled when the session under it is to end: then it does not wait for another request.
+    pub(super) retired: CancellationToken,
+}
+
+impl Connection {
+    fn is_good(&self) -> bool {
+        self.sender.is_ready() && !self.retired.is_cancelled()
+    }
+}
+
 struct Idle {
-    sender: SendRequest<Outgoing>,
+    connection: Connection,
     since: Instant,
 }
 
@@ -60,7 +74,7 @@ impl Pool {
     }
 
     /// A connection that was clean when last seen.
-    pub(super) fn take(&self, key: &Key) -> Option<SendRequest<Outgoing>> {
+    pub(super) fn take(&self, key: &Key) -> Option<Connection> {
         let mut state = self.state.lock();
         let queue = state.idle.get_mut(key)?;
         let mut taken = 0;
@@ -69,8 +83,8 @@ impl Pool {
                 break None;
             };
             taken += 1;
-            if idle.sender.is_ready() && idle.since.elapsed() < self.idle_limit {
-                break Some(idle.sender);
+            if idle.connection.is_good() && idle.since.elapsed() < self.idle_limit {
+                break Some(idle.connection);
             }
         };
         if queue.is_empty() {
@@ -82,15 +96,15 @@ impl Pool {
     }
 
     /// Keeps a connection that is ready for the next request, where there is room.
-    pub(super) fn put(&self, key: Key, sender: SendRequest<Outgoing>) {
+    pub(super) fn put(&self, key: Key, connection: Connection) {
         let mut state = self.state.lock();
-        if state.closed || state.count >= IN_ALL {
+        if state.closed || state.count >= IN_ALL || !connection.is_good() {
             return;
         }
         let queue = state.idle.entry(key).or_default();
         if queue.len() < PER_TARGET {
             queue.push_back(Idle {
-                sender,
+                connection,
                 since: Instant::now(),
             });
             state.count += 1;
@@ -98,12 +112,12 @@ impl Pool {
         self.show(&state);
     }
 
-    /// Drops what waited too long or was closed at its far end.
+    /// Drops what waited too long, was closed at its far end, or holds up the end of its session.
     pub(super) fn sweep(&self) {
         let mut state = self.state.lock();
         let limit = self.idle_limit;
         state.idle.retain(|_, queue| {
-            queue.retain(|idle| idle.sender.is_ready() && idle.since.elapsed() < limit);
+            queue.retain(|idle| idle.connection.is_good() && idle.since.elapsed() < limit);
             !queue.is_empty()
         });
         state.count = state.idle.values().map(VecDeque::len).sum();
