@@ -235,7 +235,7 @@ impl Session {
 }
 
 /// Reads to the end, and says what came and whether that end was one: an error is a reset, or TLS that was cut short.
-pub async fn read_all(io: &mut impl Io) -> (Tally, io::Result<()>) {
+pub async fn read_all(io: &mut (impl AsyncRead + Unpin)) -> (Tally, io::Result<()>) {
     let mut tally = Tally::default();
     let mut piece = vec![0; 64 * 1024];
     loop {

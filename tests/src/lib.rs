@@ -14,6 +14,7 @@
 //! words that say what was missing.
 
 pub mod caller;
+pub mod limits;
 pub mod link;
 pub mod logs;
 pub mod metrics;

@@ -2,10 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
 
+mod accounts;
+mod binaries;
 mod callers;
+mod certificates;
+mod enrolment;
 mod links;
+mod live_config;
 mod refusals;
 mod restarts;
+mod revocation;
+mod second_host;
 mod shutdown;
 mod streams;
 mod transports;

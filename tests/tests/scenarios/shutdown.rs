@@ -8,7 +8,7 @@ use edge_tunnel_tests::node::Node;
 use edge_tunnel_tests::payload::{self, Tally};
 use edge_tunnel_tests::server::Server;
 use edge_tunnel_tests::service::{Ended, Service};
-use edge_tunnel_tests::wait::{SOON, until, within};
+use edge_tunnel_tests::wait::{SOON, give_up, until, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -101,7 +101,10 @@ async fn streams_finish(who: Who, transport: &str) {
             match down.read(&mut piece).await {
                 Ok(0) => break,
                 Ok(count) => tally.add(&piece[..count]),
-                Err(error) => panic!("{who:?} {transport}: {error} after {}", tally.count()),
+                Err(error) => give_up(format!(
+                    "{who:?} {transport}: {error} after {}",
+                    tally.count()
+                )),
             }
         }
         assert_eq!(tally, Tally::of(&payload::bytes(1, BULK)));
@@ -111,7 +114,7 @@ async fn streams_finish(who: Who, transport: &str) {
         up.write_all(&bytes[1000..]).await.unwrap();
         up.shutdown().await.unwrap();
         let (answer, end) = caller::read_all(&mut up).await;
-        end.unwrap_or_else(|error| panic!("{who:?} {transport}: {error}"));
+        end.unwrap_or_else(|error| give_up(format!("{who:?} {transport}: {error}")));
         let said = format!("{} done", Tally::of(&bytes));
         assert_eq!(answer, Tally::of(said.as_bytes()));
     };

@@ -1,0 +1,220 @@
+//! The programs as they are installed: exit codes, and one line that says what is wrong.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use edge_tunnel_tests::process::{self, Process};
+use tempfile::TempDir;
+
+struct Place {
+    server: PathBuf,
+    agent: PathBuf,
+    dir: TempDir,
+}
+
+/// `None` where the programs were not built, which was said.
+fn place() -> Option<Place> {
+    Some(Place {
+        server: process::binary("edge-tunnel-server")?,
+        agent: process::binary("edge-tunnel-agent")?,
+        dir: tempfile::tempdir().unwrap(),
+    })
+}
+
+impl Place {
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// A server's command line on free ports, but for `more`.
+    fn server_line(&self, more: &[&str]) -> Vec<String> {
+        let mut line = vec!["run".to_owned()];
+        let state = self.path("server");
+        let own = [
+            ("--agents-listen", "127.0.0.1:0"),
+            ("--tls-listen", "127.0.0.1:0"),
+            ("--http-listen", "127.0.0.1:0"),
+            ("--connect-listen", "127.0.0.1:0"),
+            ("--admin-listen", "127.0.0.1:0"),
+            ("--state-dir", &state),
+        ];
+        for (flag, value) in own {
+            if !more.contains(&flag) {
+                line.extend([flag.to_owned(), value.to_owned()]);
+            }
+        }
+        line.extend(more.iter().map(ToString::to_string));
+        line
+    }
+
+    async fn server_fails(&self, more: &[&str], words: &[&str]) {
+        let line = self.server_line(more);
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        fails(&self.server, &line, words).await;
+    }
+}
+
+/// The program ends at once, not with 0, and its last line has all of `words`.
+async fn fails(program: &PathBuf, line: &[&str], words: &[&str]) {
+    let output = process::run(program, line).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code().is_some_and(|code| code != 0),
+        "{line:?}: {:?} {said}",
+        output.status
+    );
+    for word in words {
+        assert!(said.contains(word), "{line:?}: {word:?} is not in {said}");
+    }
+    let own = said
+        .lines()
+        .filter(|line| line.starts_with("edge-tunnel-"))
+        .count();
+    assert!(own <= 1, "more than one line says what is wrong: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[tokio::test]
+async fn sigterm_ends_both_with_exit_code_0() {
+    let Some(place) = place() else { return };
+    let line = place.server_line(&[]);
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let mut server = Process::start(&place.server, &line);
+    let started = server.says("server starts").await;
+    let agents = started
+        .split("agents=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
+    let state = place.path("server");
+    let token = process::run(
+        &place.server,
+        &["token", "create", "--node", "binary", "--state-dir", &state],
+    )
+    .await;
+    assert!(token.status.success(), "{token:?}");
+    let token_file = place.path("token");
+    std::fs::write(&token_file, token.stdout).unwrap();
+    let agent_state = place.path("agent");
+    let mut words = vec![
+        "run",
+        "--server",
+        &agents,
+        "--node-name",
+        "binary",
+        "--token-file",
+        &token_file,
+    ];
+    words.extend(["--state-dir", &agent_state, "--admin-listen", "127.0.0.1:0"]);
+    let mut agent = Process::start(&place.agent, &words);
+    agent.says("connected").await;
+    server.says("session started").await;
+    let nodes = process::run(&place.server, &["nodes", "--state-dir", &state]).await;
+    assert!(
+        String::from_utf8_lossy(&nodes.stdout).contains("binary"),
+        "{nodes:?}"
+    );
+    assert_eq!(agent.terminate().await, Some(0));
+    assert_eq!(server.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_line_and_a_failure() {
+    let Some(place) = place() else { return };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    for flag in [
+        "--agents-listen",
+        "--tls-listen",
+        "--http-listen",
+        "--connect-listen",
+        "--admin-listen",
+    ] {
+        place.server_fails(&[flag, &at], &[&at, flag]).await;
+    }
+    let state = place.path("agent");
+    let line = [
+        "run",
+        "--server",
+        "127.0.0.1:1",
+        "--state-dir",
+        &state,
+        "--admin-listen",
+        &at,
+    ];
+    fails(&place.agent, &line, &[&at, "--admin-listen"]).await;
+}
+
+#[tokio::test]
+async fn a_state_folder_that_is_none_is_one_line_and_a_failure() {
+    let Some(place) = place() else { return };
+    let file = place.path("a-file");
+    std::fs::write(&file, "not a folder").unwrap();
+    place.server_fails(&["--state-dir", &file], &[&file]).await;
+    place
+        .server_fails(&["--config-dir", &file], &[&file, "--config-dir"])
+        .await;
+    let line = [
+        "run",
+        "--server",
+        "127.0.0.1:1",
+        "--state-dir",
+        &file,
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    fails(&place.agent, &line, &[&file, "--state-dir"]).await;
+}
+
+#[tokio::test]
+async fn two_servers_do_not_share_a_state_folder() {
+    let Some(place) = place() else { return };
+    let line = place.server_line(&[]);
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let mut first = Process::start(&place.server, &line);
+    first.says("server starts").await;
+    place
+        .server_fails(&[], &["another edge-tunnel-server", "--state-dir"])
+        .await;
+    assert_eq!(first.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn flags_that_make_no_sense_are_told_with_their_names() {
+    let Some(place) = place() else { return };
+    place
+        .server_fails(
+            &["--http-listen", "everywhere"],
+            &["--http-listen", "everywhere"],
+        )
+        .await;
+    place
+        .server_fails(&["--dial-timeout", "0s"], &["--dial-timeout"])
+        .await;
+    place
+        .server_fails(&["--no-such-flag"], &["--no-such-flag"])
+        .await;
+    fails(&place.agent, &["run"], &["--server"]).await;
+    fails(&place.agent, &["run", "--server", "nowhere"], &["nowhere"]).await;
+    // A secret in the process list is refused, with what to do instead.
+    let line = ["run", "--server", "127.0.0.1:1", "--token", "et1.x"];
+    fails(&place.agent, &line, &["--token-file", "process list"]).await;
+}
+
+#[tokio::test]
+async fn commands_without_a_server_say_so() {
+    let Some(place) = place() else { return };
+    let state = place.path("nobody");
+    for command in [
+        vec!["nodes"],
+        vec!["token", "create", "--node", "x"],
+        vec!["ca", "show"],
+    ] {
+        let mut line = command;
+        line.extend(["--state-dir", &state]);
+        fails(&place.server, &line, &["no server answers", "--state-dir"]).await;
+    }
+}
