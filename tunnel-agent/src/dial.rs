@@ -1,7 +1,8 @@
 //! Connects to a target that the policy allowed: bounded in time, in pending dials per target and in all, with an
-//! honest answer when it fails.
+//! honest answer when it fails. A burst to one target waits its turn, so that only a target that does not answer fails.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use edge_tunnel_proto::identity::Live;
 use edge_tunnel_proto::sync::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use metrics::Metrics;
@@ -31,7 +33,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 pub struct Limits {
     /// How long one connect may take where the opener's deadline is not shorter.
     pub timeout: Duration,
-    /// How many connects to one address may be under way.
+    /// How many connects to one address may be under way; more wait, within their time.
     pub pending_per_target: usize,
     /// How many connects may be under way in all.
     pub pending: usize,
@@ -72,7 +74,14 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Pending {
     total: usize,
-    by_target: HashMap<SocketAddr, usize>,
+    by_target: HashMap<SocketAddr, Queue>,
+}
+
+/// Who dials one target, or waits to.
+#[derive(Debug)]
+struct Queue {
+    places: Arc<Semaphore>,
+    users: usize,
 }
 
 impl Dialer {
@@ -91,7 +100,8 @@ impl Dialer {
     /// connection has no delay (RFC 896 off) and keep-alive probes. Dropping the future gives the dial up.
     ///
     /// # Errors
-    /// [`DialError`] with [`Code::Overloaded`] at once beyond the bounds, else whatever the connect came to.
+    /// [`DialError`] with [`Code::Overloaded`] beyond the bounds: at once where it is all dials that are too many, at the
+    /// end of its time where it is those to this target. Else whatever the connect came to.
     pub async fn dial(
         &self,
         address: SocketAddr,
@@ -116,15 +126,27 @@ impl Dialer {
         let limit = deadline.map_or(self.0.limits.timeout, |deadline| {
             deadline.min(self.0.limits.timeout)
         });
-        let outcome = match self.reserve(address) {
-            Ok(_pending) => match tokio::time::timeout(limit, connect()).await {
-                Ok(connected) => connected.map_err(|error| self.failed(address, &error)),
-                Err(_elapsed) => Err(self.error(
-                    Code::TimedOut,
-                    &format!("{address} did not answer within {limit:?}"),
-                )),
-            },
-            Err(refused) => Err(refused),
+        let mut its_turn = false;
+        let work = async {
+            let turn = self.turn(address);
+            let places = Arc::clone(&turn.places);
+            let _place = places
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
+            let _pending = self.reserve()?;
+            its_turn = true;
+            connect()
+                .await
+                .map_err(|error| self.failed(address, &error))
+        };
+        let outcome = match tokio::time::timeout(limit, work).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) if its_turn => Err(self.error(
+                Code::TimedOut,
+                &format!("{address} did not answer within {limit:?}"),
+            )),
+            Err(_elapsed) => Err(self.crowded(address)),
         };
         self.0.metrics.dialled(
             outcome.as_ref().err().map(|error| error.code),
@@ -133,32 +155,41 @@ impl Dialer {
         outcome
     }
 
-    /// Takes a place among the pending dials, for as long as the answer lives.
-    fn reserve(&self, address: SocketAddr) -> Result<Reservation<'_>, DialError> {
-        let limits = &self.0.limits;
+    /// Lines up for a target, for as long as the answer lives.
+    fn turn(&self, address: SocketAddr) -> Turn<'_> {
         let mut pending = self.0.pending.lock();
-        if pending.total >= limits.pending {
-            let why = format!(
-                "{} dials are under way already, the most this agent makes at once",
-                limits.pending
-            );
-            return Err(self.error(Code::Overloaded, &why));
-        }
-        let to_target = pending.by_target.entry(address).or_default();
-        if *to_target >= limits.pending_per_target {
-            let most = limits.pending_per_target;
-            let why = format!(
-                "{most} dials to {address} are under way already and unanswered; is the target stuck?"
-            );
-            return Err(self.error(Code::Overloaded, &why));
-        }
-        *to_target += 1;
-        pending.total += 1;
-        self.0.metrics.pending.inc();
-        Ok(Reservation {
+        let queue = pending.by_target.entry(address).or_insert_with(|| Queue {
+            places: Arc::new(Semaphore::new(self.0.limits.pending_per_target)),
+            users: 0,
+        });
+        queue.users += 1;
+        Turn {
+            places: Arc::clone(&queue.places),
             dialer: &self.0,
             address,
-        })
+        }
+    }
+
+    /// Takes a place among all pending dials, for as long as the answer lives.
+    fn reserve(&self) -> Result<Reservation<'_>, DialError> {
+        let most = self.0.limits.pending;
+        let mut pending = self.0.pending.lock();
+        if pending.total >= most {
+            let why =
+                format!("{most} dials are under way already, the most this agent makes at once");
+            return Err(self.error(Code::Overloaded, &why));
+        }
+        pending.total += 1;
+        self.0.metrics.pending.inc();
+        Ok(Reservation { dialer: &self.0 })
+    }
+
+    fn crowded(&self, address: SocketAddr) -> DialError {
+        let most = self.0.limits.pending_per_target;
+        let why = format!(
+            "{most} dials to {address} are under way already and unanswered; is the target stuck?"
+        );
+        self.error(Code::Overloaded, &why)
     }
 
     fn failed(&self, address: SocketAddr, error: &io::Error) -> DialError {
@@ -174,21 +205,31 @@ impl Dialer {
     }
 }
 
-struct Reservation<'a> {
+struct Turn<'a> {
+    places: Arc<Semaphore>,
     dialer: &'a Inner,
     address: SocketAddr,
 }
 
-impl Drop for Reservation<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut pending = self.dialer.pending.lock();
-        pending.total -= 1;
-        if let Some(to_target) = pending.by_target.get_mut(&self.address) {
-            *to_target -= 1;
-            if *to_target == 0 {
-                pending.by_target.remove(&self.address);
+        if let Entry::Occupied(mut queue) = pending.by_target.entry(self.address) {
+            queue.get_mut().users -= 1;
+            if queue.get().users == 0 {
+                queue.remove();
             }
         }
+    }
+}
+
+struct Reservation<'a> {
+    dialer: &'a Inner,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.dialer.pending.lock().total -= 1;
         self.dialer.metrics.pending.dec();
     }
 }

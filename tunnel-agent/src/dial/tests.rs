@@ -107,10 +107,13 @@ async fn pending_dials_are_bounded_per_target_and_in_all() {
     let begun = [silent(1), silent(1)];
     tokio::task::yield_now().await;
 
-    let quick = async |last: u8| dialer.dial_by(target(last), None, async || Ok(())).await;
+    let second = Some(Duration::from_secs(1));
+    let quick = async |last: u8| dialer.dial_by(target(last), second, async || Ok(())).await;
+    let began = Instant::now();
     let refused = quick(1).await.unwrap_err();
     assert_eq!(refused.code, Code::Overloaded);
     assert!(refused.message.contains("to 192.0.2.1:80"), "{refused}");
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
     quick(2)
         .await
         .expect("a target that does not answer blocks no other");
@@ -138,6 +141,31 @@ async fn pending_dials_are_bounded_per_target_and_in_all() {
         "no place is kept for targets of the past"
     );
     assert!(shown(&registry).contains("dials_pending 0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_to_a_target_that_answers_waits_its_turn() {
+    let limits = Limits {
+        pending_per_target: 2,
+        ..Limits::default()
+    };
+    let (dialer, _) = dialer(limits);
+    let began = Instant::now();
+    let mut burst = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let dialer = dialer.clone();
+        burst.spawn(async move {
+            let answers = async || {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok(())
+            };
+            dialer.dial_by(target(1), None, answers).await
+        });
+    }
+    for dialled in burst.join_all().await {
+        dialled.unwrap();
+    }
+    assert_eq!(began.elapsed(), Duration::from_millis(500));
 }
 
 #[tokio::test(start_paused = true)]
