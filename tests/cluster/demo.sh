@@ -27,7 +27,8 @@ show() {
         if [[ $word == *[!A-Za-z0-9_./:=@%,+-]* ]]; then line+=" '$word'"; else line+=" $word"; fi
     done
     printf '\n%s%s%s\n' "$bold" "$line" "$plain"
-    "$@" 2>&1 | sed 's/^/    /' || true
+    # Not sed: what ends without a newline gets one.
+    "$@" 2>&1 | awk '{ print "    " $0 }' || true
 }
 
 finish() {
@@ -73,9 +74,11 @@ show nsenter "--net=/run/netns/$LAB-nat" curl -sS -m 3 -k https://198.51.100.141
 show kubectl logs web -c web
 
 heading "One token, one agent on the node, which dials out"
-show edge-tunnel-server token create --node edge-1 --state-dir "$SERVER_STATE"
+show edge-tunnel-server token create --node edge-1 --state-dir "$SERVER_STATE" | tee "$LAB_DIR/shown"
+tail -n 1 "$LAB_DIR/shown" | tr -d ' ' >"$LAB_DIR/edge-1.token"
 say "The node gets the token, and runs:"
 say "edge-tunnel-agent run --server $LB_ADDRESS:10262 --node-name edge-1 --token-file token --state-dir /var/lib/edge-tunnel-agent"
+mkdir "$LAB_DIR/edge-1-agent"
 agent_start edge-1
 wait_for 30 agent agent_connected edge-1 || die "the agent did not connect"
 show edge-tunnel-server nodes --state-dir "$SERVER_STATE"
@@ -83,7 +86,7 @@ show edge-tunnel-server nodes --state-dir "$SERVER_STATE"
 heading "kubectl works as on any node"
 show kubectl logs web -c web --tail 3
 # shellcheck disable=SC2016
-show kubectl exec web -c web -- sh -c 'echo "I am $(hostname), up $(cut -d. -f1 /proc/uptime) s"'
+show kubectl exec web -c web -- sh -c 'echo "I am $(hostname) at $(hostname -i)"'
 show kubectl get --raw /api/v1/nodes/edge-1/proxy/healthz
 port=18080
 while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
@@ -92,6 +95,21 @@ printf '\n%s$ kubectl port-forward pod/web %s:8080 &%s\n' "$bold" "$port" "$plai
 wait_for 20 port-forward bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" || die "port-forward did not come up"
 show curl -sS -m 10 "http://127.0.0.1:$port/"
 stop port-forward
+
+heading "Now UDP is dropped on the way, as many firewalls do"
+follow=$LAB_DIR/demo-follow
+# Whoever has a stream open notices at once; a quiet session does with its next heartbeat.
+# shellcheck disable=SC2016
+spawn follow bash -c 'exec kubectl logs -f web -c web --tail 1 >"$0"' "$follow"
+wait_for 20 follow grep -q tick "$follow" || die "logs -f gave no line"
+lab_udp_drop
+start=$SECONDS
+wait_for 40 agent agent_connected edge-1 tls || die "the agent did not come back over TLS"
+stop follow
+say "over TLS after $((SECONDS - start)) s; QUIC is tried again after a minute"
+show edge-tunnel-server nodes --state-dir "$SERVER_STATE"
+show kubectl exec web -c web -- echo still here
+lab_heal
 
 if [[ -n ${KEEP:-} ]]; then
     trap - EXIT

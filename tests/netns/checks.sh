@@ -176,9 +176,32 @@ udp_unblocked() {
     wait_until 10 works || fail "edge-1 is back on QUIC, but does not answer"
 }
 
+# What is open goes on: QUIC knows a connection by its number, not by its address (RFC 9000 section 9).
 address_changes() {
+    local back=$LAB_DIR/moved.back download
+    agent_connected edge-1 quic || fail "not on QUIC to begin with: $(server_command nodes)"
+    rm -f "$back"
+    mtls_curl --limit-rate 20M -o "$back" http://edge-1:8080/big &
+    download=$!
+    wait_until 10 test -s "$back" || fail "the download did not begin"
     lab_renumber
-    wait_until 90 works || fail "edge-1 does not answer 90 s after its router got another address: $(server_command nodes)"
+    wait "$download" || fail "what was open when its router got another address broke off"
+    same "sum" "$(sum_of "$LAB_DIR/edge-1-services/www/big")" "$(sum_of "$back")"
+    rm -f "$back"
+    wait_until 60 works || fail "edge-1 does not answer 60 s after its router got another address: $(server_command nodes)"
+}
+
+# Answers come seconds late. Nobody may take that for a dead link, and break off all that uses it.
+slow_link() {
+    local download
+    head -c 1500000 "$LAB_DIR/edge-1-services/www/big" >"$LAB_DIR/edge-1-services/www/slow"
+    lab_slow edge-1 || fail "tc cannot make a slow link"
+    mtls_curl -o /dev/null http://edge-1:8080/slow &
+    download=$!
+    sleep 3
+    works || fail "a request beside a download on a slow link failed: $(server_command nodes)"
+    wait "$download" || fail "a download on a slow link broke off: $(server_command nodes)"
+    lab_heal
 }
 
 # A cable that is pulled and put back: no packet says so.
@@ -205,9 +228,45 @@ agent_restarts() {
     wait_until 30 works || fail "edge-1 does not answer 30 s after the agent's restart: $(server_command nodes)"
 }
 
+# upload_begin: an scp in the background that runs for a while; sets UPLOAD.
+upload_begin() {
+    local there=$LAB_DIR/edge-1-services/scp.there
+    random_file "$LAB_DIR/scp.bin" "$SCP_MEGABYTES"
+    rm -f "$there"
+    over 10281 scp -l 80000 "$LAB_DIR/scp.bin" "root@edge-1:$there" &
+    UPLOAD=$!
+    wait_until 20 test -s "$there" || fail "the upload did not begin"
+}
+
+# upload_breaks SECONDS: whoever is in the middle of something learns that it is over.
+upload_breaks() {
+    SECONDS=0
+    if wait "$UPLOAD"; then fail "scp ended well, without the other side"; fi
+    ((SECONDS <= $1)) || fail "scp ended only after $SECONDS s"
+}
+
+server_killed() {
+    upload_begin
+    signal_process server KILL
+    stop server
+    upload_breaks 5
+    server_start
+    wait_until 60 works || fail "edge-1 does not answer 60 s after the server was killed: $(server_command nodes)"
+}
+
 agent_killed() {
+    upload_begin
     signal_process agent KILL
     stop agent
+    upload_breaks 15
     agent_start edge-1
     wait_until 60 works || fail "edge-1 does not answer 60 s after the agent was killed: $(server_command nodes)"
+}
+
+link_cut_under_load() {
+    upload_begin
+    lab_cut edge-1
+    upload_breaks 15
+    lab_heal
+    wait_until 60 works || fail "edge-1 does not answer 60 s after the link came back: $(server_command nodes)"
 }

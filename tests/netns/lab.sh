@@ -9,7 +9,8 @@
 #   tests/netns/lab.sh up                      makes one and prints its name; it stays until `down`
 #   tests/netns/lab.sh exec cloud CMD…         runs CMD in a namespace: cloud, lb, nat, edge-1 or edge-2
 #   tests/netns/lab.sh udp drop|undrop         UDP between edge and load balancer
-#   tests/netns/lab.sh cut [NODE] | heal       drops everything from and to the edge (or one node); heal ends every fault
+#   tests/netns/lab.sh cut [NODE] | slow NODE  drops everything from and to the edge (or one node); a slow way out of a node
+#   tests/netns/lab.sh heal                    ends every fault
 #   tests/netns/lab.sh renumber                gives the router another address outside
 #   tests/netns/lab.sh check | list | down
 #
@@ -192,7 +193,14 @@ lab_renumber() {
     in_space nat ip address add "$new/26" dev eth0
 }
 
-lab_heal() { in_space nat nft flush chain ip router faults; }
+# A slow way out of the edge, with a router that queues for seconds, as cheap ones do.
+lab_slow() { in_space "$1" tc qdisc replace dev eth0 root tbf rate 1mbit burst 16kb limit 600kb; }
+
+lab_heal() {
+    local space
+    in_space nat nft flush chain ip router faults
+    for space in "${!EDGE_ADDRESS[@]}"; do in_space "$space" tc qdisc delete dev eth0 root 2>/dev/null || true; done
+}
 
 # lab_end_cgroups NODE|'*': ends what runs in the cgroups of the lab's nodes, which is their pods, and removes them.
 lab_end_cgroups() {
@@ -274,6 +282,7 @@ lab_main() {
             esac
             ;;
         cut) lab_find && lab_cut "$@" ;;
+        slow) lab_find && lab_slow "${1:?which node?}" ;;
         heal) lab_find && lab_heal ;;
         renumber) lab_find && lab_renumber ;;
         check) lab_find && lab_check "$@" && echo "nobody can dial ${1:-edge-1}" ;;

@@ -56,12 +56,16 @@ check download big_download
 check slow-readers slow_readers
 check load load
 check two-nodes two_nodes
+check slow-link-quic slow_link
 check udp-blocked udp_blocked
 check starts-without-udp starts_without_udp
+check slow-link-tls slow_link
 check udp-unblocked udp_unblocked
 check address-changes address_changes
 check link-cut link_cut
+check link-cut-under-load link_cut_under_load
 check server-restarts server_restarts
+check server-killed server_killed
 check agent-restarts agent_restarts
 check agent-killed agent_killed
 summary

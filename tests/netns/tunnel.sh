@@ -45,8 +45,8 @@ server_start() {
 
 server_command() { "$EDGE_TUNNEL_BIN/edge-tunnel-server" "$@" --state-dir "$SERVER_STATE"; }
 
-# agent_start NODE [OPTION…]: as the process `agent` on edge-1, and `agent-NODE` on others. A token only the first time: after
-# that the agent has its certificate.
+# agent_start NODE [OPTION…]: as the process `agent` on edge-1, and `agent-NODE` on others. A token only the first time, while there
+# is no state folder: after that the agent has its certificate.
 agent_start() {
     local node=$1 state=$LAB_DIR/$1-agent name
     shift
