@@ -31,9 +31,9 @@ add "${counted[@]}"
 cargo build --workspace --locked
 export EDGE_TUNNEL_BIN=${EDGE_TUNNEL_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 
-for stage in netns cluster; do
-    stage "$stage" "tests/$stage/run.sh"
-    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$logs/$stage" | tail -n 1 || true)
+for where in netns cluster; do
+    stage "$where" "tests/$where/run.sh"
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$logs/$where" | tail -n 1 || true)
     read -r -a counted < <(tr -dc '0-9 \n' <<<"${line:-0 0 1}" | awk '{ print $1 + 0, $2 + 0, $3 + 0 }')
     add "${counted[@]}"
 done
