@@ -97,7 +97,7 @@ pub enum OpenError {
     #[error("{0} streams are open on this connection, which is its limit")]
     TooMany(usize),
     /// The memory that may be promised to peers is used up.
-    #[error("the memory for streams (--buffer-memory) is used up")]
+    #[error("the memory that may be promised to agents for their streams is used up; try again")]
     NoMemory,
 }
 

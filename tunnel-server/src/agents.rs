@@ -15,6 +15,7 @@ use std::time::Duration;
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::identity::Alpn;
 use edge_tunnel_proto::transport::{Closed, Connected, HandshakeError, Transport};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, info, warn};
 
@@ -49,6 +50,7 @@ impl Agents {
         transport: Transport,
         remote: SocketAddr,
         outcome: Result<Connected, HandshakeError>,
+        permit: OwnedSemaphorePermit,
     ) {
         let metrics = &self.metrics;
         let connected = match outcome {
@@ -76,6 +78,8 @@ impl Agents {
         {
             Ok(Peer::Agent(holder)) => {
                 metrics.handshake(transport, "session");
+                // A session is no handshake any more; an enrolment, which any stranger may begin, counts as one to its end.
+                drop(permit);
                 session::run(connected, holder, &self.context).await;
             }
             Ok(peer @ Peer::Enrolling { .. }) => {

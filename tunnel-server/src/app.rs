@@ -18,7 +18,7 @@ use edge_tunnel_proto::telemetry::systemd;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{field, info, warn};
 
 use crate::admin::{self, Pages};
 use crate::agents::{self, Agents};
@@ -109,6 +109,7 @@ impl App {
             sessions.clone(),
             identity.clone(),
             routes.clone(),
+            clock.clone(),
         ));
         let context = session::Context {
             replica,
@@ -177,7 +178,15 @@ impl App {
             ..
         } = self;
         info!(
-            replica = %context.replica, agents = %bound.agents, state_dir = %config.state_dir.display(), "server starts"
+            replica = %context.replica,
+            agents = %bound.agents,
+            tls = bound.tls.map(field::display),
+            http = bound.http.map(field::display),
+            connect = bound.connect.map(field::display),
+            connect_uds = bound.connect_uds.as_ref().map(|path| field::display(path.display())),
+            admin = bound.admin.map(field::display),
+            state_dir = %config.state_dir.display(),
+            "server starts"
         );
         // What only serves the rest, and ends with it.
         let mut aside = JoinSet::new();

@@ -78,6 +78,13 @@ impl Relay {
             clock,
             ..
         } = &*self.0;
+        let registration = identity.registrations().get(node);
+        if registration.is_some_and(|registration| registration.revoked().is_some()) {
+            let words = format!(
+                "node {node} was revoked; to let it in again, create a join token for it and enrol it"
+            );
+            return Refusal::new(Kind::Unavailable, "revoked", words);
+        }
         if let Some(left) = sessions.left(node) {
             let ago = clock
                 .now()
@@ -90,11 +97,6 @@ impl Relay {
             return Refusal::new(Kind::Unavailable, "not_connected", words);
         }
         match identity.registrations().get(node) {
-            Some(registration) if registration.revoked().is_some() => Refusal::new(
-                Kind::Unavailable,
-                "revoked",
-                format!("node {node} was revoked"),
-            ),
             Some(_) => {
                 let words = format!(
                     "node {node} is not connected: its agent has not come back since this server started; look at \

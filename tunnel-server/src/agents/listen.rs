@@ -79,11 +79,13 @@ impl Listeners {
     /// when the last session has ended or at the kill.
     pub async fn serve(self, agents: Agents) {
         let shutdown = agents.context.shutdown.clone();
-        let permits = Arc::new(Semaphore::new(HANDSHAKES));
+        // One each: a flood of first packets over UDP, which anybody can send in anybody's name, leaves TCP its own.
+        let tcp_permits = Arc::new(Semaphore::new(HANDSHAKES));
+        let udp_permits = Arc::new(Semaphore::new(HANDSHAKES));
         let accepting = async {
             tokio::join!(
-                accept_tcp(&self.tcp, &self.config, &agents, &permits),
-                accept_udp(&self.udp, &agents, &permits)
+                accept_tcp(&self.tcp, &self.config, &agents, &tcp_permits),
+                accept_udp(&self.udp, &agents, &udp_permits)
             )
         };
         tokio::select! {
@@ -138,8 +140,9 @@ async fn accept_tcp(
             let outcome = timeout(HANDSHAKE_TIMEOUT, handshake)
                 .await
                 .unwrap_or(Err(HandshakeError::Timeout(HANDSHAKE_TIMEOUT)));
-            drop(permit);
-            agents.arrived(Transport::Tls, remote, outcome).await;
+            agents
+                .arrived(Transport::Tls, remote, outcome, permit)
+                .await;
         });
     }
 }
@@ -173,8 +176,9 @@ async fn accept_udp(listener: &quic::Listener, agents: &Agents, permits: &Arc<Se
             let outcome = timeout(HANDSHAKE_TIMEOUT, incoming.handshake())
                 .await
                 .unwrap_or(Err(HandshakeError::Timeout(HANDSHAKE_TIMEOUT)));
-            drop(permit);
-            agents.arrived(Transport::Quic, remote, outcome).await;
+            agents
+                .arrived(Transport::Quic, remote, outcome, permit)
+                .await;
         });
     }
 }

@@ -1,5 +1,6 @@
 //! What commands ask of the running server, answered from the registry, the identities and the live keys.
 
+use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::id::{NodeName, ReplicaId};
 use edge_tunnel_proto::identity::TokenId;
 
@@ -18,6 +19,7 @@ pub struct Control {
     sessions: Sessions,
     identity: Identity,
     routes: Routes,
+    clock: Clock,
 }
 
 impl Control {
@@ -26,12 +28,14 @@ impl Control {
         sessions: Sessions,
         identity: Identity,
         routes: Routes,
+        clock: Clock,
     ) -> Self {
         Self {
             replica,
             sessions,
             identity,
             routes,
+            clock,
         }
     }
 
@@ -129,9 +133,12 @@ impl Asked for Control {
     }
 
     async fn token_list(&self) -> Result<Vec<TokenStatus>, ControlError> {
-        self.blocking(|identity| {
+        let now = self.clock.now();
+        self.blocking(move |identity| {
             let tokens = identity.tokens().list().map_err(internal)?;
-            let usable = |token: &TokenInfo| token.revoked.is_none() && token.uses_left() > 0;
+            let usable = |token: &TokenInfo| {
+                token.revoked.is_none() && token.uses_left() > 0 && token.expires > now
+            };
             Ok(tokens
                 .iter()
                 .filter(|token| usable(token))
