@@ -63,13 +63,12 @@ struct Watched {
     next: Instant,
     /// When something was heard last, as far as the looks show.
     since: Instant,
-    heard: Option<u64>,
-    /// What had been said at the last look, and at the last one before something was heard: what was said since then
-    /// may be without an answer.
-    last: u64,
-    answered: u64,
-    /// A question of this side's own was answered since the last look: nothing that was said before is open.
-    settled: bool,
+    then: Traffic,
+    /// Whether this side spoke in the same span in which it heard something last: which of the two came later is not
+    /// known, so it may have been in vain.
+    unsure: bool,
+    /// Whether the last span had questions and answers of heartbeats in it, which are no reason for more of them.
+    ours: bool,
 }
 
 impl Heartbeat {
@@ -135,14 +134,13 @@ impl Heartbeat {
     }
 
     /// A stream was opened: the link is looked at until none is open any more.
-    pub fn watch(&mut self) {
+    pub fn watch(&mut self, traffic: Traffic) {
         self.watched.get_or_insert_with(|| Watched {
             next: Instant::now() + LOOK,
             since: Instant::now(),
-            heard: None,
-            last: 0,
-            answered: 0,
-            settled: false,
+            then: traffic,
+            unsure: false,
+            ours: false,
         });
     }
 
@@ -155,17 +153,13 @@ impl Heartbeat {
             return;
         }
         watched.next = now + LOOK;
-        if std::mem::take(&mut watched.settled) {
+        let spoke = watched.then.said != traffic.said;
+        if watched.then.heard != traffic.heard || watched.ours {
+            watched.unsure = spoke && !watched.ours;
+            watched.ours = false;
             watched.since = now;
-            watched.heard = Some(traffic.heard);
-            watched.answered = traffic.said;
-        } else if watched.heard != Some(traffic.heard) {
-            watched.since = now;
-            watched.heard = Some(traffic.heard);
-            watched.answered = watched.last;
-        }
-        watched.last = traffic.said;
-        if traffic.said != watched.answered && now - watched.since >= STALLED {
+            watched.then = traffic;
+        } else if (spoke || watched.unsure) && now - watched.since >= STALLED {
             self.probe();
         }
     }
@@ -192,6 +186,9 @@ impl Heartbeat {
     /// The other side has said something of its own accord: it needs not be asked so soon.
     pub fn heard(&mut self) {
         self.next = Instant::now() + self.every;
+        if let Some(watched) = &mut self.watched {
+            watched.ours = true;
+        }
     }
 
     /// The last measured round trip.
@@ -202,160 +199,4 @@ impl Heartbeat {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EVERY: Duration = Duration::from_secs(25);
-    const QUIET: Traffic = Traffic { heard: 0, said: 0 };
-
-    fn sent(beat: Option<Beat>) -> Ping {
-        match beat {
-            Some(Beat::Send(ping)) => ping,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_link_is_asked_once_an_interval() {
-        let mut heart = Heartbeat::new(EVERY);
-        assert_eq!(heart.beat(QUIET, false), None);
-        tokio::time::advance(SETTLE).await;
-        let ping = sent(heart.beat(QUIET, false));
-        assert_eq!(heart.beat(QUIET, false), None);
-        tokio::time::advance(Duration::from_millis(40)).await;
-        heart.pong(&Pong { nonce: ping.nonce });
-        assert_eq!(heart.rtt(), Some(Duration::from_millis(40)));
-        assert_eq!(heart.next(), Instant::now() + EVERY);
-        tokio::time::advance(EVERY).await;
-        assert_eq!(sent(heart.beat(QUIET, false)).rtt_micros, 40_000);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_asks_at_once_and_decides_within_its_time() {
-        let mut heart = Heartbeat::new(EVERY);
-        heart.probe();
-        let ping = sent(heart.beat(QUIET, false));
-        // A second wish for a probe does not start the time anew.
-        tokio::time::advance(Duration::from_secs(2)).await;
-        heart.probe();
-        assert_eq!(heart.beat(QUIET, false), None);
-        // What was asked before is no answer.
-        heart.pong(&Pong {
-            nonce: ping.nonce ^ 1,
-        });
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(heart.beat(QUIET, false), Some(Beat::Dead(PROBE)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_link_that_speaks_is_not_asked() {
-        let mut heart = Heartbeat::new(EVERY);
-        heart.heard();
-        for _ in 0..10 {
-            tokio::time::advance(EVERY - Duration::from_secs(1)).await;
-            assert_eq!(heart.beat(QUIET, false), None);
-            heart.heard();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_may_be_late_while_other_bytes_come_but_not_for_ever() {
-        let mut heart = Heartbeat::new(EVERY);
-        heart.probe();
-        let mut traffic = QUIET;
-        sent(heart.beat(traffic, true));
-        let asked = Instant::now();
-        let waited = loop {
-            tokio::time::advance(heart.next() - Instant::now()).await;
-            traffic.heard += 1;
-            if let Some(beat) = heart.beat(traffic, true) {
-                assert_eq!(beat, Beat::Dead(asked.elapsed()));
-                break asked.elapsed();
-            }
-        };
-        assert_eq!(waited, PATIENCE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bytes_that_stop_leave_no_more_than_the_time_of_a_probe() {
-        let mut heart = Heartbeat::new(EVERY);
-        heart.probe();
-        sent(heart.beat(QUIET, true));
-        tokio::time::advance(PROBE).await;
-        let traffic = Traffic { heard: 1, said: 0 };
-        assert_eq!(heart.beat(traffic, true), None);
-        tokio::time::advance(PROBE).await;
-        assert_eq!(heart.beat(traffic, true), Some(Beat::Dead(PROBE)));
-    }
-
-    /// Drives the heartbeat for a minute; `carry` says what a second adds. Gives the seconds in which it asked.
-    async fn asked(heart: &mut Heartbeat, carry: Traffic) -> Vec<u64> {
-        let (mut traffic, mut asked) = (QUIET, Vec::new());
-        for second in 1..=60 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            traffic.heard += carry.heard;
-            traffic.said += carry.said;
-            match heart.beat(traffic, true) {
-                Some(Beat::Send(ping)) => {
-                    asked.push(second);
-                    heart.pong(&Pong { nonce: ping.nonce });
-                    traffic.heard += 1;
-                }
-                Some(dead) => panic!("{dead:?}"),
-                None => {}
-            }
-        }
-        asked
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_link_that_is_spoken_to_in_vain_is_asked_within_seconds() {
-        let mut heart = Heartbeat::new(EVERY);
-        heart.heard();
-        heart.watch();
-        let when = asked(&mut heart, Traffic { heard: 0, said: 1 }).await;
-        assert_eq!(when[..2], [3, 6]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_question_between_two_looks_is_not_overlooked() {
-        let mut heart = Heartbeat::new(EVERY);
-        heart.heard();
-        heart.watch();
-        // Something is heard and then said, and at the next look both are there.
-        let traffic = Traffic { heard: 1, said: 1 };
-        for _ in 0..2 {
-            tokio::time::advance(LOOK).await;
-            assert_eq!(heart.beat(traffic, true), None);
-        }
-        tokio::time::advance(LOOK).await;
-        let ping = sent(heart.beat(traffic, true));
-        // Answered, there is nothing more to ask about.
-        heart.pong(&Pong { nonce: ping.nonce });
-        let traffic = Traffic { heard: 2, said: 2 };
-        for _ in 0..20 {
-            tokio::time::advance(LOOK).await;
-            assert_eq!(heart.beat(traffic, true), None);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn streams_that_are_quiet_or_answered_cost_no_questions() {
-        for carry in [QUIET, Traffic { heard: 1, said: 9 }] {
-            let mut heart = Heartbeat::new(EVERY);
-            heart.heard();
-            heart.watch();
-            assert_eq!(asked(&mut heart, carry).await, [25, 50]);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_link_without_streams_is_not_looked_at() {
-        let mut heart = Heartbeat::new(EVERY);
-        heart.heard();
-        heart.watch();
-        tokio::time::advance(LOOK).await;
-        assert_eq!(heart.beat(QUIET, false), None);
-        assert_eq!(heart.next(), Instant::now() + EVERY - LOOK);
-    }
-}
+mod tests;

@@ -142,7 +142,7 @@ impl Session {
                             tokio::select! { () = task => {} () = killed.cancelled() => {} }
                         };
                         self.streams.spawn(task.in_current_span());
-                        heart.watch();
+                        heart.watch(self.lane.traffic());
                         // One that was under way when this side left: it is served as well.
                         gone = false;
                     }

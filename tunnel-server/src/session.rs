@@ -217,7 +217,7 @@ impl Live<'_> {
                     Ok(())
                 }
                 () = session.opened.notified() => {
-                    heart.watch();
+                    heart.watch(session.lane.traffic());
                     Ok(())
                 }
                 (code, reason) = session.told_to_end() => {
