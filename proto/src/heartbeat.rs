@@ -61,7 +61,7 @@ struct Awaited {
 #[derive(Debug)]
 struct Watched {
     next: Instant,
-    /// When something was heard last, as far as the looks show.
+    /// When something was heard last, and what had been carried then.
     since: Instant,
     then: Traffic,
     /// Whether this side spoke in the same span in which it heard something last: which of the two came later is not
@@ -176,9 +176,6 @@ impl Heartbeat {
         let nonce = pong.nonce;
         if let Some(awaited) = self.awaited.take_if(|awaited| awaited.nonce == nonce) {
             self.rtt = Some(awaited.sent.elapsed());
-            if let Some(watched) = &mut self.watched {
-                watched.settled = true;
-            }
         }
         self.heard();
     }
