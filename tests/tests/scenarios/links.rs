@@ -5,11 +5,12 @@ use std::time::Duration;
 use edge_tunnel_tests::caller::{self, get};
 use edge_tunnel_tests::link::Link;
 use edge_tunnel_tests::node::Node;
+use edge_tunnel_tests::payload::{self, Tally};
 use edge_tunnel_tests::server::Server;
 use edge_tunnel_tests::service::{Ended, Service};
 use edge_tunnel_tests::wait::{SOON, until, within};
 use edge_tunnel_tests::web::Web;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 use super::TRANSPORTS;
@@ -258,4 +259,29 @@ async fn a_question_on_an_open_stream_over_a_dead_link_fails_within_seconds() {
         let asked = within("an answer", SOON, caller::echo(&mut io, "still there?")).await;
         asked.expect_err("nothing comes over a dead link");
     }
+}
+
+/// Socket buffers hold seconds of a slow link's time: the heartbeat's question waits behind them, and so does its answer.
+#[tokio::test]
+async fn a_slow_link_is_not_taken_for_a_dead_one() {
+    let place = place("slow", "tls", "1s", &[]).await;
+    let Place { server, link, node } = &place;
+    let service = Service::start().await;
+    let before = server.session(node.name(), |_| true).await.session.unwrap();
+    // 64 KiB at a time: some 600 kB/s in each direction.
+    link.tcp().delay(Duration::from_millis(100));
+    let at = node.at(service.port());
+    let mut io = caller::uds(&server.uds(), &at).await.unwrap();
+    let bytes = payload::bytes(1, 5_000_000);
+    caller::say(&mut io, "sink").await.unwrap();
+    let upload = async {
+        io.write_all(&bytes).await.unwrap();
+        io.shutdown().await.unwrap();
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("{} done", Tally::of(&bytes)));
+    };
+    within("the upload", 3 * SOON, upload).await;
+    let after = server.session(node.name(), |_| true).await.session.unwrap();
+    assert_eq!(before.since, after.since, "the session is the same");
 }
