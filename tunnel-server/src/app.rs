@@ -40,8 +40,9 @@ use ways::Ways;
 /// The most that may be promised to agents for their streams' bytes, over all connections.
 const BUFFER_MEMORY: usize = 2 * 1024 * 1024 * 1024;
 
-/// A link on which nothing was heard for so many heartbeats is probed. Agents ask once in each.
-const SILENT_HEARTBEATS: u32 = 2;
+/// A link on which nothing was heard for a heartbeat and this part of one is probed. Agents ask once in each: what is
+/// later than that is hardly on its way, and whoever only listens, as to a log, waits for the outcome.
+const LATE: u32 = 5;
 
 /// How often what others may have changed in the state folder is looked at.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -116,7 +117,7 @@ impl App {
             sessions,
             identity,
             clock,
-            silence: config.heartbeat * SILENT_HEARTBEATS,
+            silence: config.heartbeat + config.heartbeat / LATE,
             metrics: session::Metrics::register(&mut registry),
             shutdown: shutdown.clone(),
         };

@@ -196,8 +196,10 @@ async fn a_link_that_passes_bytes_one_way_only_is_dead_too() {
                 .await
                 .map(drop)
                 .unwrap_err();
-            assert_eq!(refused.status, 503, "{way:?} {refused:?}");
-            assert!(began.elapsed() < FOUND_OUT, "{way:?} {:?}", began.elapsed());
+            assert!(matches!(refused.status, 503 | 504), "{way:?} {refused:?}");
+            // QUIC repeats what is not acknowledged, ever more slowly, and that is a sign of life for a while.
+            let took = began.elapsed();
+            assert!(took < FOUND_OUT * 2, "{transport} {way:?} {took:?}");
         }
     }
 }
