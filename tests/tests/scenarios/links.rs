@@ -206,7 +206,7 @@ async fn a_link_that_passes_bytes_one_way_only_is_dead_too() {
 
 /// A kept connection to a node has no opening that could find out: the request itself is the first to hang.
 #[tokio::test]
-async fn a_request_on_a_kept_connection_over_a_dead_link_fails_within_seconds() {
+async fn a_request_on_a_kept_connection_over_a_dead_link_is_answered_within_seconds() {
     for transport in TRANSPORTS {
         let web = Web::start("web").await;
         let port = web.port().to_string();
@@ -235,7 +235,11 @@ async fn a_request_on_a_kept_connection_over_a_dead_link_fails_within_seconds() 
         )
         .await;
         let status = answer.map(|answer| answer.status);
-        assert!(matches!(status, Ok(502..=504)), "{transport} {status:?}");
+        // A GET that never got an answer is sent again, and by then the agent may be back by its other transport.
+        assert!(
+            matches!(status, Ok(200 | 502..=504)),
+            "{transport} {status:?}"
+        );
         assert!(
             began.elapsed() < 2 * FOUND_OUT,
             "{transport} {:?}",

@@ -148,8 +148,6 @@ impl<O: Open> Http<O> {
         });
         let connection = http1::Builder::new()
             .max_buf_size(BUFFER_MAX)
-            // A caller that has said all it has to say (`printf … | nc`) still waits for the answer.
-            .half_close(true)
             .serve_connection(io, service)
             .with_upgrades();
         tokio::pin!(connection);
