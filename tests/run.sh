@@ -23,12 +23,12 @@ add() {
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
+# First the programs themselves, which some scenarios and the later stages run.
+cargo build --workspace --locked
 stage cargo cargo test --workspace --locked --no-fail-fast
 read -r -a counted < <(awk '/^test result:/ { p += $4; f += $6; s += $8 } END { print p + 0, f + 0, s + 0 }' "$logs/cargo")
 add "${counted[@]}"
 
-# The programs that the next stages run, built from the same sources as what was just tested.
-cargo build --workspace --locked
 export EDGE_TUNNEL_BIN=${EDGE_TUNNEL_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 
 for where in netns cluster; do
