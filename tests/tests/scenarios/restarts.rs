@@ -93,7 +93,7 @@ async fn an_agent_that_was_restarted_serves_the_next_call() {
 async fn an_agent_that_died_is_taken_over_by_its_next_start() {
     let server = Server::start(&[]).await;
     let service = Service::start().await;
-    for transport in TRANSPORTS {
+    let over = async |transport: &str| {
         let mut node = node_over(transport, "died", &server).await;
         node.kill();
         node.start().await;
@@ -101,7 +101,8 @@ async fn an_agent_that_died_is_taken_over_by_its_next_start() {
         // The old one is asked for 3 s before it is given up, where its death was not heard of.
         assert!(took < Duration::from_secs(15), "{took:?}");
         lives(&server, &node.at(service.port())).await;
-    }
+    };
+    tokio::join!(over("quic"), over("tls"));
 }
 
 #[tokio::test]
@@ -109,7 +110,7 @@ async fn an_agent_whose_machine_lost_its_power_is_taken_over_by_its_next_start()
     // Long heartbeats: it is the newcomer that has the server look.
     let server = Server::start(&["--heartbeat", "60s"]).await;
     let service = Service::start().await;
-    for transport in TRANSPORTS {
+    let over = async |transport: &str| {
         let link = Link::to(server.agents()).await;
         let dial = format!("{transport}://{}", link.address());
         let mut node = Node::new(&format!("power-{transport}"), &dial);
@@ -126,7 +127,8 @@ async fn an_agent_whose_machine_lost_its_power_is_taken_over_by_its_next_start()
         lives(&server, &node.at(service.port())).await;
         let after = server.session(node.name(), |_| true).await.session.unwrap();
         assert_ne!(before.instance, after.instance);
-    }
+    };
+    tokio::join!(over("quic"), over("tls"));
 }
 
 #[tokio::test]

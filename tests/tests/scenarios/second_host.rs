@@ -10,8 +10,6 @@ use edge_tunnel_tests::server::Server;
 use edge_tunnel_tests::service::Service;
 use edge_tunnel_tests::wait::{SOON, until};
 
-use super::TRANSPORTS;
-
 struct Place {
     server: Server,
     link: Link,
@@ -40,7 +38,7 @@ async fn place(name: &str, transport: &str) -> Place {
 
 #[tokio::test]
 async fn the_second_is_refused_while_the_first_lives_and_both_addresses_are_told() {
-    for transport in TRANSPORTS {
+    let over = async |transport: &str| {
         let mut place = place("twin", transport).await;
         let name = place.first.name().to_owned();
         let service = Service::start().await;
@@ -72,12 +70,13 @@ async fn the_second_is_refused_while_the_first_lives_and_both_addresses_are_told
             (before.instance, before.since),
             (after.instance, after.since)
         );
-    }
+    };
+    tokio::join!(over("quic"), over("tls"));
 }
 
 #[tokio::test]
 async fn the_second_takes_over_once_the_first_does_not_answer_and_the_first_is_told() {
-    for transport in TRANSPORTS {
+    let over = async |transport: &str| {
         let mut place = place("frozen", transport).await;
         let name = place.first.name().to_owned();
         place.link.block();
@@ -108,5 +107,6 @@ async fn the_second_takes_over_once_the_first_does_not_answer_and_the_first_is_t
         caller::echo(&mut io, "still here").await.unwrap();
         let started = logs::with(&["session started", &name]);
         assert_eq!(started.len(), 2, "{started:?}");
-    }
+    };
+    tokio::join!(over("quic"), over("tls"));
 }
