@@ -217,7 +217,7 @@ impl Stream {
                 Poll::Ready(Ok(_)) => return Poll::Ready(Err(StreamError::EndedEarly)),
                 // A reset that comes while this side writes may stand behind an `Abort` that says more.
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(self.last_words(cx, error.into())));
+                    return Poll::Ready(Err(self.write_failed(cx, error.into())));
                 }
                 Poll::Pending => {
                     self.poll_abort(cx)?;
@@ -231,18 +231,27 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn last_words(&mut self, cx: &mut Context<'_>, error: StreamError) -> StreamError {
+    /// Why this side cannot write any more. What the other side has sent before that is still there to be read, to its
+    /// end; only what stands in front of everything else is its last word.
+    fn write_failed(&mut self, cx: &mut Context<'_>, error: StreamError) -> StreamError {
         while self.in_frame == 0 {
             match self.take_frame() {
                 Ok(true) => continue,
                 Err(said) => return self.broken(said),
                 Ok(false) => {}
             }
-            if !matches!(self.poll_fill(cx, READ), Poll::Ready(Ok(()))) {
-                break;
+            match self.poll_fill(cx, READ) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return self.broken(error),
+                Poll::Pending => break,
             }
         }
-        self.broken(error)
+        self.writing = Direction::Broken(error.clone());
+        // This task may have taken the reader's place at the transport.
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        error
     }
 }
 

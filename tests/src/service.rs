@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `echo` | sends back what comes; ends when the caller has |
 //! | `source COUNT SEED` | sends that many bytes of the seed, ends, and tallies what comes |
+//! | `leave COUNT SEED` | sends that many bytes of the seed and closes, whatever else comes |
 //! | `sink` | reads to the caller's end, then answers with the tally, a space and `done` |
 //! | `reset COUNT` | sends that many bytes of seed 0, then resets the connection |
 //! | `wait` | says `ready` and a line end, then nothing, and tallies what comes |
@@ -189,6 +190,11 @@ where
             io.write_all(&payload::bytes(seed, length(count))).await?;
             io.shutdown().await?;
             drain(io, tally).await?;
+        }
+        "leave" => {
+            let (count, seed) = (number(), number());
+            io.write_all(&payload::bytes(seed, length(count))).await?;
+            io.flush().await?;
         }
         "sink" => {
             drain(io, tally).await?;

@@ -1,4 +1,6 @@
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::id::{Port, RequestId, StreamId, Target, TargetHost};
@@ -154,4 +156,105 @@ async fn a_splice_that_ends_in_order_ends_its_socket_in_order() {
     assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
     splice.await.unwrap().result.unwrap();
     assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+/// What a socket's peer said before it closed, while the stream took nothing of it yet and then speaks itself.
+async fn closed_with_much_unread(reset: bool) -> (Vec<u8>, io::Result<usize>) {
+    let (mut target, caller) = streams().await;
+    let (mut client, near) = tcp().await;
+    let splice = tokio::spawn(splice(near, caller));
+    // More than the stream's first window, less than what two sockets hold.
+    let said = vec![9; 150_000];
+    client.write_all(&said).await.unwrap();
+    if reset {
+        SockRef::from(&client)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+    drop(client);
+    // The first write is answered with a reset where there was none, the second one fails.
+    for _ in 0..3 {
+        target.write_all(b"late").await.unwrap();
+        target.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut got = Vec::new();
+    let read = target.read_to_end(&mut got).await;
+    assert!(said.starts_with(&got));
+    assert!(matches!(
+        splice.await.unwrap().result,
+        Err(SpliceError::Near(_))
+    ));
+    let error = target.write_all(&[1]).await.unwrap_err();
+    assert_eq!(StreamError::of(&error).code(), Code::Reset);
+    (got, read)
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_close_arrives_although_writing_fails() {
+    let (got, read) = closed_with_much_unread(false).await;
+    assert_eq!(got.len(), 150_000);
+    read.unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_that_a_write_found_is_no_end() {
+    let (_, read) = closed_with_much_unread(true).await;
+    assert_eq!(StreamError::of(&read.unwrap_err()).code(), Code::Reset);
+}
+
+#[tokio::test]
+async fn what_the_far_end_said_before_it_closed_arrives_while_the_caller_speaks() {
+    const LARGE: usize = 5_000_000;
+    let (mut target, caller) = streams().await;
+    let (client, near) = tcp().await;
+    let splice = tokio::spawn(splice(near, caller));
+    let told = async {
+        target.write_all(&vec![3; LARGE]).await.unwrap();
+        target.shutdown().await.unwrap();
+        target.abort(Code::Reset, "closed").await;
+    };
+    let (mut read, mut write) = client.into_split();
+    let caller = async {
+        let mut got = vec![0; LARGE];
+        for part in got.chunks_mut(LARGE / 50) {
+            // May fail when all is said: nobody listens any more.
+            let _ = write.write_all(b"still there?").await;
+            read.read_exact(part).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(read.read(&mut [0]).await.unwrap(), 0);
+        assert!(got.iter().all(|byte| *byte == 3));
+        drop((read, write));
+    };
+    tokio::join!(told, caller);
+    let outcome = splice.await.unwrap();
+    assert_eq!(outcome.received, LARGE as u64);
+    assert!(matches!(outcome.result, Err(SpliceError::Far(_))));
+}
+
+#[tokio::test]
+async fn who_goes_on_sending_to_nobody_is_reset() {
+    let (mut target, caller) = streams().await;
+    let (mut client, near) = tcp().await;
+    let splice = tokio::spawn(splice(near, caller));
+    target.shutdown().await.unwrap();
+    target.abort(Code::Reset, "closed").await;
+    let mut sent = 0;
+    while client.write_all(&[0; 4096]).await.is_ok() {
+        sent += 4096;
+    }
+    assert!(sent >= LINGER_MAX / 2, "{sent}");
+    splice.await.unwrap().result.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_closes_is_reset_in_the_end() {
+    let (client, mut target, splice) = spliced().await;
+    target.shutdown().await.unwrap();
+    let began = tokio::time::Instant::now();
+    target.abort(Code::Reset, "closed").await;
+    splice.await.unwrap().result.unwrap_err();
+    assert!((LINGER..LINGER * 2).contains(&began.elapsed()));
+    drop(client);
 }

@@ -121,6 +121,24 @@ pub(crate) async fn an_abort_gives_its_code_to_whoever_only_writes(transport: Tr
     }
 }
 
+/// As of a target that closes its socket behind its last byte, while the caller still speaks.
+pub(crate) async fn what_came_before_an_abort_is_read_although_writing_fails(transport: Transport) {
+    let pair = Pair::new(transport).await;
+    for (from, to) in pair.ways() {
+        let (mut closes, mut sees) = open(from, to).await;
+        prepare(When::AfterOurs, &mut closes, &mut sees).await;
+        closes.abort(Code::Unreachable, "no route").await;
+        let error = loop {
+            if let Err(error) = sees.write_all(&[0; 100]).await {
+                break error;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        assert_broken(&error, None);
+        read_to_end(&mut sees, 1, 20_000).await;
+    }
+}
+
 pub(crate) async fn an_abort_that_nobody_reads_does_not_wait_long(transport: Transport) {
     let pair = Pair::new(transport).await;
     let (mut breaks, mut sees) = pair.stream().await;

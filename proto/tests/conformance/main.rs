@@ -61,6 +61,7 @@ mod over {
         ending::either_side_may_end_first,
         ending::an_abort_gives_its_code_to_whoever_reads,
         ending::an_abort_gives_its_code_to_whoever_only_writes,
+        ending::what_came_before_an_abort_is_read_although_writing_fails,
         ending::an_abort_that_nobody_reads_does_not_wait_long,
         ending::a_dropped_stream_is_an_error,
         ending::an_ordered_end_loses_nothing_when_both_sides_drop_at_once,

@@ -1,5 +1,7 @@
 //! Bytes through streams: all of them, in order, and ended the way the other side ended them.
 
+use std::time::Duration;
+
 use edge_tunnel_tests::caller::{self, get};
 use edge_tunnel_tests::node::Node;
 use edge_tunnel_tests::payload::{self, Tally};
@@ -8,6 +10,7 @@ use edge_tunnel_tests::service::{Ended, Service};
 use edge_tunnel_tests::wait::{SOON, within};
 use edge_tunnel_tests::web::Web;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::sleep;
 
 use super::TRANSPORTS;
 
@@ -69,6 +72,38 @@ async fn a_target_that_ends_first_still_gets_the_rest() {
         io.shutdown().await.unwrap();
         let ended = service.ended(1).await;
         assert_eq!(ended, [Ended::Clean(Tally::of(&bytes))]);
+    }
+}
+
+/// As a kubelet at the end of an exec, while a ping of the API server's is on its way.
+#[tokio::test]
+async fn a_target_that_is_gone_has_still_said_everything() {
+    // What sockets take although nobody reads: none of it may be with the target any more when it is written to, because
+    // then it is the target's own system that throws it away.
+    const SIZE: usize = 1_000_000;
+    let server = Server::start(&[]).await;
+    let service = Service::start().await;
+    let files = server
+        .issue_client("caller", &["--ports", &service.port().to_string()])
+        .await;
+    for transport in TRANSPORTS {
+        let node = node_over(transport, "gone-target", &server).await;
+        let mut io = caller::mtls(server.connect(), &files, &node.at(service.port()))
+            .await
+            .unwrap();
+        caller::say(&mut io, &format!("leave {SIZE} 7"))
+            .await
+            .unwrap();
+        service.ended(1).await;
+        sleep(Duration::from_millis(500)).await;
+        for _ in 0..10 {
+            // Fails once it is known that nobody listens.
+            let _ = caller::say(&mut io, "ping").await;
+            sleep(Duration::from_millis(20)).await;
+        }
+        let (answer, end) = within("the answer", SOON, caller::read_all(&mut io)).await;
+        end.unwrap();
+        assert_eq!(answer, Tally::of(&payload::bytes(7, SIZE)));
     }
 }
 
