@@ -12,6 +12,7 @@ pub mod id;
 pub mod identity;
 pub mod message;
 pub mod mux;
+pub mod places;
 pub mod shutdown;
 pub mod splice;
 pub mod stream;

@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use edge_tunnel_proto::places::{Place, Places};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -14,11 +15,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once; further ones wait in the listener's backlog.
+/// Connections at once; for a further one the oldest has to make room.
 const CONNECTIONS: usize = 32;
 /// How long a client may take for a request's head, and between two requests.
 const HEAD: Duration = Duration::from_secs(15);
@@ -26,6 +26,8 @@ const HEAD: Duration = Duration::from_secs(15);
 const LIFETIME: Duration = Duration::from_secs(60);
 /// How long a last response may take to be read.
 const LAST: Duration = Duration::from_secs(5);
+/// How long, where a further connection waits for the place.
+const MAKE_ROOM: Duration = Duration::from_millis(250);
 /// Pause after an accept error (no file descriptors left, most of all), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,26 +44,19 @@ pub(super) async fn serve<F>(listener: TcpListener, answer: F, stop: Cancellatio
 where
     F: Fn(&Method, &str, &str) -> Answer + Clone + Send + Sync + 'static,
 {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     let mut connections = JoinSet::new();
     let accept = async || {
-        let permit = Arc::clone(&permits)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        (permit, listener.accept().await)
+        let place = places.take().await;
+        (place, listener.accept().await)
     };
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(_ended) = connections.join_next() => {}
-            (permit, accepted) = accept() => match accepted {
+            (place, accepted) = accept() => match accepted {
                 Ok((stream, _client)) => {
-                    let served = connection(stream, answer.clone(), stop.clone());
-                    connections.spawn(async move {
-                        served.await;
-                        drop(permit);
-                    });
+                    connections.spawn(connection(stream, answer.clone(), place, stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener cannot accept; trying again");
@@ -74,11 +69,13 @@ where
     connections.join_all().await;
 }
 
-async fn connection<F>(stream: TcpStream, answer: F, stop: CancellationToken)
+async fn connection<F>(stream: TcpStream, answer: F, place: Place, stop: CancellationToken)
 where
     F: Fn(&Method, &str, &str) -> Answer,
 {
+    let asked = AtomicBool::new(false);
     let service = service_fn(async |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let (method, uri) = (request.method(), request.uri());
         Ok::<_, Infallible>(respond(answer(
             method,
@@ -96,10 +93,25 @@ where
         // A client that goes away, or talks no HTTP, is no news.
         _ended = connection.as_mut() => return,
         () = stop.cancelled() => {}
+        () = place.wanted() => {}
         () = tokio::time::sleep(LIFETIME) => {}
     }
+    if !asked.load(Ordering::Relaxed) {
+        // It owes nobody an answer.
+        return;
+    }
     connection.as_mut().graceful_shutdown();
-    let _ended = tokio::time::timeout(LAST, connection).await;
+    let last = async {
+        let hurry = async {
+            place.wanted().await;
+            tokio::time::sleep(MAKE_ROOM).await;
+        };
+        tokio::select! {
+            _ended = connection => {}
+            () = hurry => {}
+        }
+    };
+    let _ended = tokio::time::timeout(LAST, last).await;
 }
 
 fn respond(answer: Answer) -> Response<Full<Bytes>> {

@@ -58,13 +58,21 @@ fn nothing_else_is_answered() {
 }
 
 #[tokio::test]
-async fn pages_are_served_until_stop_and_a_silent_client_holds_nothing_up() {
+async fn pages_are_served_until_stop_and_silent_clients_hold_nothing_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let served = tokio::spawn(serve(listener, pages(&Health::default()), stop.clone()));
 
-    let _silent = TcpStream::connect(address).await.unwrap();
+    // More than there are places, every other one in the middle of a request.
+    let mut silent = Vec::new();
+    for number in 0..100 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        if number % 2 == 0 {
+            client.write_all(b"GET / HTTP/1.1\r\nx").await.unwrap();
+        }
+        silent.push(client);
+    }
     let mut client = TcpStream::connect(address).await.unwrap();
     client
         .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")

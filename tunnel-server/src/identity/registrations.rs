@@ -97,7 +97,7 @@ struct Inner {
 }
 
 impl Registrations {
-    /// Reads all registrations.
+    /// Reads all registrations; one that is damaged is left out.
     pub(super) fn open(store: Store, clock: Clock) -> Result<Self, StoreError> {
         let this = Self(Arc::new(Inner {
             store,
@@ -123,7 +123,17 @@ impl Registrations {
                 continue;
             };
             // A file may go between the listing and here; then it is gone.
-            if let Some((registration, _)) = self.0.store.read(&Key::registration(&node))? {
+            let registration = match self.0.store.read(&Key::registration(&node)) {
+                Ok(read) => read.map(|(registration, _)| registration),
+                // One file keeps one node out, or as it is, and the server up. What cannot be read lets nobody in, and is
+                // not taken for a free name either: whoever would register it reads it again.
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!(%node, %error, "a registration cannot be read");
+                    self.get(&node)
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(registration) = registration {
                 nodes.insert(node, registration);
             }
         }

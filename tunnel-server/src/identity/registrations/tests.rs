@@ -88,3 +88,29 @@ fn another_process_revokes_and_reload_tells() {
     assert_eq!(ended.try_recv().unwrap().registration, id);
     assert_eq!(ours.standing(&node, id), Standing::Revoked);
 }
+
+#[test]
+fn a_damaged_registration_keeps_its_own_node_out_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (damaged, whole): (NodeName, NodeName) =
+        ("edge-1".parse().unwrap(), "edge-2".parse().unwrap());
+    let id = RegistrationId::random();
+    let registrations = open(folder.path());
+    registrations.register(&damaged, id, None, now()).unwrap();
+    registrations.register(&whole, id, None, now()).unwrap();
+    let file = folder.path().join("registrations").join("edge-1");
+    std::fs::write(&file, "{").unwrap();
+
+    // What is known is kept, what is not lets nobody in.
+    registrations.reload().unwrap();
+    assert_eq!(registrations.standing(&damaged, id), Standing::Current);
+    let again = open(folder.path());
+    assert_eq!(again.standing(&whole, id), Standing::Current);
+    assert_eq!(again.standing(&damaged, id), Standing::Unknown);
+    // It is no free name for somebody else.
+    let error = again
+        .register(&damaged, RegistrationId::random(), None, now())
+        .unwrap_err();
+    assert!(error.to_string().contains("is damaged"), "{error}");
+    assert!(error.to_string().contains("edge-1"), "{error}");
+}
