@@ -8,30 +8,29 @@
 //! and so does their end. Only then is the failure told.
 
 mod near;
+mod parting;
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use crate::code::Code;
+use crate::mux::STREAM_WINDOW_MAX;
 use crate::stream::{Stream, StreamError};
 use near::Near;
 pub use near::Reset;
+pub use parting::Parting;
 
 /// How much is read from the socket at once, in bytes.
 const READ: usize = 64 * 1024;
 
-/// How long a peer that has been told everything, and whose own bytes nobody takes any more, has to read and to close
-/// before it is reset. A reset throws away what the peer's system has not taken yet.
-const LINGER: Duration = Duration::from_secs(60);
-
-/// How much such a peer may send meanwhile, in bytes: a few last words, not the rest of a transfer.
-const LINGER_MAX: usize = 256 * 1024;
+/// How much is read and forgotten of a direction that has failed, in bytes: what may be under way when it does, not the
+/// rest of a transfer.
+const DISCARD_MAX: usize = STREAM_WINDOW_MAX as usize;
 
 /// Whose fault the end of a splice was.
 #[derive(Debug, thiserror::Error)]
@@ -46,18 +45,20 @@ pub enum SpliceError {
 
 /// How a splice went.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Outcome<S: Reset> {
     /// Bytes from the socket into the stream.
     pub sent: u64,
     /// Bytes from the stream into the socket.
     pub received: u64,
     /// `Ok` when both directions ended in order.
     pub result: Result<(), SpliceError>,
+    /// The socket, where its peer has been told everything and only what that says itself finds nobody any more.
+    pub parting: Option<Parting<S>>,
 }
 
 /// Carries bytes between `near` and `far` until both directions have ended or failed. Dropped before that, it breaks
 /// both off.
-pub async fn splice<S>(near: S, far: Stream) -> Outcome
+pub async fn splice<S>(near: S, far: Stream) -> Outcome<S>
 where
     S: AsyncRead + AsyncWrite + Reset + Unpin,
 {
@@ -66,15 +67,10 @@ where
         far,
         up: Up::default(),
         down: Down::default(),
+        discarded: 0,
     };
     let result = std::future::poll_fn(|cx| splice.poll(cx)).await;
-    let (sent, received) = (splice.up.count, splice.down.count);
-    splice.part(&result).await;
-    Outcome {
-        sent,
-        received,
-        result,
-    }
+    splice.part(result).await
 }
 
 struct Splice<S: Reset> {
@@ -82,6 +78,7 @@ struct Splice<S: Reset> {
     far: Stream,
     up: Up,
     down: Down,
+    discarded: usize,
 }
 
 /// From the socket to the stream.
@@ -102,7 +99,7 @@ struct Down {
     ended: bool,
     count: u64,
     /// How it ended, once it has. The socket's failure to take more is no failure of what it brings.
-    over: Option<Result<(), io::Error>>,
+    over: Option<Result<(), io::ErrorKind>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
@@ -111,37 +108,42 @@ impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
         // The stream's news first: when both sides fail at once, the far end's reason says more.
         if self.down.over.is_none() {
             self.down.over = match self.poll_down(cx) {
-                Poll::Ready(Ok(())) => Some(Ok(())),
-                Poll::Ready(Err(SpliceError::Near(error))) => Some(Err(error)),
+                Poll::Ready(Err(SpliceError::Near(error))) => Some(Err(error.kind())),
                 Poll::Ready(Err(far)) => return Poll::Ready(Err(far)),
+                Poll::Ready(Ok(())) => Some(Ok(())),
                 Poll::Pending => None,
             };
         }
         if self.up.over.is_none() {
             self.up.over = match self.poll_up(cx) {
+                // The far end's socket was closed: what it had said before comes before its reason. After any other
+                // failure nothing more is to be expected.
+                Poll::Ready(Err(SpliceError::Far(error))) if error.code() == Code::Reset => {
+                    self.up.buffer = BytesMut::new();
+                    Some(Err(error))
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) => Some(Ok(())),
-                Poll::Ready(Err(SpliceError::Far(error))) => Some(Err(error)),
-                Poll::Ready(Err(near)) => return Poll::Ready(Err(near)),
                 Poll::Pending => None,
             };
         }
-        if self.up.over.is_none() && matches!(self.down.over, Some(Ok(()))) {
+        match (self.down.over, &self.up.over) {
+            (None, None | Some(Ok(()))) => Poll::Pending,
             // All is read to its end. That nobody takes what goes up may still be said.
-            self.up.over = match self.far.poll_broken(cx) {
-                Poll::Ready(error) => Some(Err(error)),
-                Poll::Pending => None,
-            };
-        }
-        match (&mut self.down.over, &mut self.up.over) {
-            (Some(down), Some(up)) => Poll::Ready(match (std::mem::replace(down, Ok(())), up) {
-                (Err(near), _) => Err(SpliceError::Near(near)),
-                (Ok(()), Err(far)) => Err(SpliceError::Far(far.clone())),
-                (Ok(()), Ok(())) => Ok(()),
+            (Some(Ok(())), None) => self.far.poll_broken(cx).map(far),
+            (Some(Ok(())), Some(Ok(()))) => Poll::Ready(match self.far.poll_broken(cx) {
+                Poll::Ready(error @ StreamError::Aborted { .. }) => far(error),
+                // Whatever else happens to a stream that has ended both ways is of no interest.
+                _ => Ok(()),
             }),
+            (Some(Ok(())), Some(Err(error))) => Poll::Ready(far(error.clone())),
+            (Some(Err(kind)), Some(_)) => Poll::Ready(near(kind)),
             // What nobody takes is read all the same: whoever sends it may read nothing until it is sent.
-            (Some(Err(_)), None) => self.discard_far(cx),
-            (None, Some(Err(_))) => self.discard_near(cx),
-            _ => Poll::Pending,
+            (Some(Err(kind)), None) => self.discard_far(cx).map(|()| near(kind)),
+            (None, Some(Err(error))) => {
+                let error = error.clone();
+                self.discard_near(cx).map(|()| far(error))
+            }
         }
     }
 
@@ -152,17 +154,13 @@ impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
             far: stream,
             up,
             down,
+            ..
         } = self;
         while !up.ended {
             if up.buffer.is_empty() {
                 up.buffer.reserve(READ);
                 match poll_read_buf(Pin::new(&mut near.io), cx, &mut up.buffer) {
-                    Poll::Ready(Ok(0)) => {
-                        if let Some(error) = down.reset() {
-                            return Poll::Ready(Err(SpliceError::Near(error)));
-                        }
-                        up.ended = true;
-                    }
+                    Poll::Ready(Ok(0)) => up.ended = true,
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(SpliceError::Near(error))),
                     Poll::Pending => {
@@ -183,7 +181,15 @@ impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
                 up.count += count as u64;
             }
         }
-        Pin::new(stream).poll_shutdown(cx).map_err(far)
+        match down.over {
+            // Said together with the reason why nothing more is taken, or the other end could take this for the whole.
+            Some(Err(io::ErrorKind::BrokenPipe)) => Poll::Ready(Ok(())),
+            // The system says only once that a socket was reset, here to the write that failed, and what is then read
+            // ends as if it had ended in order. A broken pipe is the reset of a peer whose end had come before it (Linux:
+            // `tcp_reset` in net/ipv4/tcp_input.c).
+            Some(Err(kind)) => Poll::Ready(Err(SpliceError::Near(kind.into()))),
+            _ => Pin::new(stream).poll_shutdown(cx).map_err(far),
+        }
     }
 
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpliceError>> {
@@ -215,101 +221,82 @@ impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
                 }
             }
         }
-        match ready!(Pin::new(&mut near.io).poll_shutdown(cx)) {
-            // The caller has closed already: the same end, seen from its side.
-            Err(error) if error.kind() != io::ErrorKind::NotConnected => {
-                Poll::Ready(Err(SpliceError::Near(error)))
-            }
-            _ => Poll::Ready(Ok(())),
-        }
+        // Not connected: reset before it was told its end (Linux: `inet_shutdown` in net/ipv4/af_inet.c).
+        Pin::new(&mut near.io)
+            .poll_shutdown(cx)
+            .map_err(SpliceError::Near)
     }
 
-    /// Never ready in order: it is the socket's own end that is waited for.
-    fn discard_far(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpliceError>> {
-        loop {
+    /// Ready when too much of it has come.
+    fn discard_far(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.discarded < DISCARD_MAX {
             match ready!(Pin::new(&mut self.far).poll_fill_buf(cx)) {
-                Ok([]) => return Poll::Pending,
+                // Its end, or its own failure: no more comes of it, and the socket's last bytes are still under way.
+                Ok([]) | Err(_) => return Poll::Pending,
                 Ok(bytes) => {
                     let count = bytes.len();
                     Pin::new(&mut self.far).consume(count);
+                    self.discarded += count;
                 }
-                Err(error) => return Poll::Ready(Err(SpliceError::Far(error.into()))),
             }
         }
+        Poll::Ready(())
     }
 
-    /// Never ready in order: it is the stream's own end that is waited for.
-    fn discard_near(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpliceError>> {
-        while ready!(discard(&mut self.near.io, cx)).map_err(SpliceError::Near)? > 0 {}
-        Poll::Pending
+    /// Ready when too much of it has come.
+    fn discard_near(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.discarded < DISCARD_MAX {
+            match ready!(near::discard(&mut self.near.io, cx)) {
+                // Its end, or its own failure, which the other direction finds as well.
+                Ok(0) | Err(_) => return Poll::Pending,
+                Ok(count) => self.discarded += count,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Tells both sides how it went.
-    async fn part(self, result: &Result<(), SpliceError>) {
+    async fn part(self, result: Result<(), SpliceError>) -> Outcome<S> {
         let Self {
             mut near,
             far,
+            up,
             down,
             ..
         } = self;
-        match result {
-            Ok(()) => near.end(),
+        let told = matches!(down.over, Some(Ok(())));
+        let mut parting = None;
+        match &result {
+            Ok(()) => near.io.end(),
             Err(SpliceError::Near(error)) => {
                 let code = if error.kind() == io::ErrorKind::TimedOut {
                     Code::TimedOut
                 } else {
                     Code::Reset
                 };
-                far.abort(code, &error.to_string()).await;
+                let whole = matches!(up.over, Some(Ok(())));
+                far.break_off(whole, code, &error.to_string()).await;
             }
-            // The far end's socket was closed behind its last byte. Any other failure is not known to be after the fact.
-            Err(SpliceError::Far(error)) if error.code() == Code::Reset => {
-                drop(far);
-                if matches!(down.over, Some(Ok(()))) {
-                    linger(near).await;
-                }
+            Err(SpliceError::Far(error)) if told && error.code() == Code::Reset => {
+                parting = Some(Parting::new(near.io));
             }
             Err(SpliceError::Far(_)) => {}
         }
-    }
-}
-
-impl Down {
-    /// The socket was reset, where a write has found that out: the system says so only once, and what is then read ends as
-    /// if it had ended in order. A broken pipe is the reset of a peer whose end had come before it (in Linux, `tcp_reset`
-    /// in `net/ipv4/tcp_input.c`).
-    fn reset(&mut self) -> Option<io::Error> {
-        let Some(Err(error)) = &mut self.over else {
-            return None;
-        };
-        (error.kind() != io::ErrorKind::BrokenPipe)
-            .then(|| std::mem::replace(error, io::ErrorKind::ConnectionReset.into()))
-    }
-}
-
-/// Waits for the end of a peer that has been told everything: until then what it was told may be on its way.
-async fn linger<S: AsyncRead + Reset + Unpin>(mut near: Near<S>) {
-    let mut left = LINGER_MAX;
-    let ended = std::future::poll_fn(|cx| {
-        loop {
-            match ready!(discard(&mut near.io, cx)) {
-                Ok(0) => return Poll::Ready(true),
-                Ok(count) if count < left => left -= count,
-                _ => return Poll::Ready(false),
-            }
+        Outcome {
+            sent: up.count,
+            received: down.count,
+            result,
+            parting,
         }
-    });
-    if matches!(tokio::time::timeout(LINGER, ended).await, Ok(true)) {
-        near.end();
     }
 }
 
-/// Reads and forgets; how much, 0 at the end.
-fn discard<S: AsyncRead + Unpin>(io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-    let mut buffer = ReadBuf::uninit(&mut buffer);
-    ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
-    Poll::Ready(Ok(buffer.filled().len()))
+fn near(kind: io::ErrorKind) -> Result<(), SpliceError> {
+    Err(SpliceError::Near(kind.into()))
+}
+
+fn far(error: StreamError) -> Result<(), SpliceError> {
+    Err(SpliceError::Far(error))
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ use crate::transport::LaneStream;
 /// same with less.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
+/// The same behind an `End`: what stands before that was promised, and the reset may take it back.
+const END_GRACE: Duration = Duration::from_secs(60);
+
 /// How much is read from the transport at once, in bytes.
 const READ: usize = HEADER + DATA_MAX;
 
@@ -78,19 +81,31 @@ impl Stream {
 
     /// Breaks the stream off in both directions; the other side reads `code` and `reason` after what was written,
     /// or only `code` when it does not take what was written.
-    pub async fn abort(mut self, code: Code, reason: &str) {
-        match (&self.reading, &self.writing) {
-            (Direction::Ended, Direction::Ended) => return,
-            (_, Direction::Broken(_)) => {}
-            _ => {
-                codec::put_message(&mut self.outbox, Kind::Abort, &Abort::new(code, reason));
-                let said = async {
-                    self.io.write_all_buf(&mut self.outbox).await?;
-                    self.io.shutdown().await
-                };
-                // Without success the reset alone has to say it.
-                let _ = tokio::time::timeout(ABORT_GRACE, said).await;
-            }
+    pub async fn abort(self, code: Code, reason: &str) {
+        self.break_off(false, code, reason).await;
+    }
+
+    /// The same; with `whole`, what was written is all there was to write, and its `End` goes before the `Abort`.
+    pub async fn break_off(mut self, whole: bool, code: Code, reason: &str) {
+        if whole && self.writing == Direction::Flowing {
+            codec::put(&mut self.outbox, Kind::End, &[]);
+            self.writing = Direction::Ended;
+        } else if (&self.reading, &self.writing) == (&Direction::Ended, &Direction::Ended) {
+            return;
+        }
+        let grace = match self.writing {
+            Direction::Flowing => Some(ABORT_GRACE),
+            Direction::Ended => Some(END_GRACE),
+            Direction::Broken(_) => None,
+        };
+        if let Some(grace) = grace {
+            codec::put_message(&mut self.outbox, Kind::Abort, &Abort::new(code, reason));
+            let said = async {
+                self.io.write_all_buf(&mut self.outbox).await?;
+                self.io.shutdown().await
+            };
+            // Without success the reset alone has to say it.
+            let _ = tokio::time::timeout(grace, said).await;
         }
         // Takes nothing back of what was written before a `shutdown`. Whoever writes at the other end may see this
         // before it has read the `Abort`, so it carries the code too.
@@ -100,13 +115,13 @@ impl Stream {
     /// Ready when the stream is broken. For whoever has read to the other side's `End` and has nothing to write at the
     /// moment: an `Abort` may still come.
     pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
-        if self.writing == Direction::Flowing
-            && let Err(error) = self.poll_abort(cx)
-        {
+        if let Err(error) = self.poll_abort(cx) {
             return Poll::Ready(error);
         }
-        match &self.reading {
-            Direction::Broken(error) => Poll::Ready(error.clone()),
+        match (&self.reading, &self.writing) {
+            (Direction::Broken(error), _) | (_, Direction::Broken(error)) => {
+                Poll::Ready(error.clone())
+            }
             _ => Poll::Pending,
         }
     }
@@ -191,6 +206,12 @@ impl Stream {
                 match more {
                     Poll::Pending => break,
                     Poll::Ready(Ok(())) => {}
+                    // Both have ended, and now the transport has.
+                    Poll::Ready(Err(StreamError::EndedEarly))
+                        if self.writing == Direction::Ended =>
+                    {
+                        break;
+                    }
                     Poll::Ready(Err(error)) => return Err(self.broken(error)),
                 }
             }

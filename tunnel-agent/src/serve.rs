@@ -158,6 +158,7 @@ impl Server {
             return self.metrics.ended(Code::Cancelled.name());
         };
         debug!(%request, %target, caller, "open");
+        // Dropped at its end: a target whose caller is gone gets what was said and no more, as from a caller next to it.
         let outcome = splice(near, far).await;
         self.metrics.carried(outcome.received, outcome.sent);
         self.metrics.ended(match &outcome.result {

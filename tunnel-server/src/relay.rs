@@ -213,7 +213,7 @@ impl Open for Relay {
     }
 
     async fn splice<C: Socket>(client: C, carried: Carried) {
-        let (stream, mut account) = carried.into_parts();
+        let (stream, mut account, retired) = carried.into_parts();
         let outcome = splice(client, stream).await;
         account.carried(outcome.sent, outcome.received);
         account.ended(match &outcome.result {
@@ -224,6 +224,14 @@ impl Open for Relay {
         if let Err(error) = &outcome.result {
             let (sent, received) = (outcome.sent, outcome.received);
             debug!(%error, sent, received, "a stream broke off");
+        }
+        // From here on it is the caller's connection alone, which no session waits for, nor a server that drains.
+        drop(account);
+        if let Some(parting) = outcome.parting {
+            tokio::select! {
+                () = parting.wait() => {}
+                () = retired.cancelled() => {}
+            }
         }
     }
 }

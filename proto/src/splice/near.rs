@@ -1,8 +1,13 @@
 //! The socket of a splice: how its close tells its peer whether the transfer was whole.
 
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A socket that can be closed so that its peer sees a failure and not an end.
@@ -55,20 +60,27 @@ impl<S: Reset> Reset for tokio_rustls::server::TlsStream<S> {
     }
 }
 
-/// The socket. It is reset when it drops, unless it has ended.
+/// The socket of a splice that runs.
 pub(super) struct Near<S: Reset> {
     pub(super) io: S,
 }
 
 impl<S: Reset> Near<S> {
-    /// From the start: should this process be killed, the peer must not take what it got for the whole.
+    /// From the start its drop is a reset: should this process be killed, the peer must not take what it got for the
+    /// whole.
     pub(super) fn new(mut io: S) -> Self {
         io.reset();
         Self { io }
     }
+}
 
-    /// Both directions have ended: its drop is an end.
-    pub(super) fn end(&mut self) {
-        self.io.end();
-    }
+/// Reads and forgets; how much, 0 at the end.
+pub(super) fn discard<S: AsyncRead + Unpin>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut buffer = ReadBuf::uninit(&mut buffer);
+    ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
 }

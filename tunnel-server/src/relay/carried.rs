@@ -34,8 +34,8 @@ impl Carried {
         &self.retired
     }
 
-    pub(super) fn into_parts(self) -> (Stream, Account) {
-        (self.stream, self.account)
+    pub(super) fn into_parts(self) -> (Stream, Account, CancellationToken) {
+        (self.stream, self.account, self.retired)
     }
 
     fn failed(&mut self, error: io::Error) -> io::Error {
