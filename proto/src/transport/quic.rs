@@ -153,6 +153,19 @@ impl Incoming {
         self.incoming.remote_address()
     }
 
+    /// Asks the sender to come again with a token, which proves that it receives what is sent to its address (a Retry, RFC
+    /// 9000, section 8.1.2): costs a round trip, and no memory here.
+    ///
+    /// # Errors
+    /// Itself, when the sender has proven that.
+    pub fn prove(self) -> Result<(), Self> {
+        let limits = self.limits;
+        self.incoming.retry().map_err(|proven| Self {
+            incoming: proven.into_incoming(),
+            limits,
+        })
+    }
+
     /// Turns it away without a handshake.
     pub fn refuse(self) {
         self.incoming.refuse();

@@ -14,6 +14,7 @@ mod restarts;
 mod revocation;
 mod second_host;
 mod shutdown;
+mod strangers;
 mod streams;
 mod transports;
 mod ways_in;

@@ -166,9 +166,19 @@ async fn accept_udp(listener: &quic::Listener, agents: &Agents, permits: &Arc<Se
         let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
             return;
         };
-        let Some(incoming) = listener.accept().await else {
+        let Some(mut incoming) = listener.accept().await else {
             return;
         };
+        // Whoever can send in anybody's name would otherwise hold every place for as long as a handshake may take.
+        if permits.available_permits() < HANDSHAKES / 2 {
+            incoming = match incoming.prove() {
+                Ok(()) => {
+                    agents.metrics.handshake(Transport::Quic, "retried");
+                    continue;
+                }
+                Err(proven) => proven,
+            };
+        }
         let agents = agents.clone();
         let tasks = agents.context.shutdown.clone();
         tasks.spawn(async move {
