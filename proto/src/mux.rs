@@ -224,12 +224,6 @@ impl Mux {
         }
     }
 
-    /// The last measured round-trip time, once there is one.
-    #[must_use]
-    pub fn rtt(&self) -> Option<std::time::Duration> {
-        self.shared.state.lock().rtt()
-    }
-
     /// The bytes of window that the other side holds, over all streams.
     #[must_use]
     pub fn promised(&self) -> usize {

@@ -93,6 +93,9 @@ pub enum HandshakeError {
     /// The QUIC connection could not even be begun.
     #[error("QUIC: {0}")]
     QuicConnect(#[from] quinn::ConnectError),
+    /// The memory that may be promised to peers is used up.
+    #[error("the memory that may be promised for streams is used up; try again later")]
+    NoMemory,
     /// It took too long.
     #[error("no handshake within {} s", .0.as_secs())]
     Timeout(Duration),

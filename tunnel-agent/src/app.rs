@@ -30,7 +30,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 
 /// Memory that is promised to servers for streams, in bytes: one connection's ceiling, and as much again for the one
 /// that replaces it.
-const BUFFER_MEMORY: usize = 2 * edge_tunnel_proto::mux::CONNECTION_WINDOW_MAX;
+const BUFFER_MEMORY: usize = 3 * edge_tunnel_proto::mux::CONNECTION_WINDOW_MAX;
 
 /// An agent that is ready to run.
 #[derive(Debug)]

@@ -37,9 +37,6 @@ pub use sockets::Bound;
 use sockets::Sockets;
 use ways::Ways;
 
-/// The most that may be promised to agents for their streams' bytes, over all connections.
-const BUFFER_MEMORY: usize = 2 * 1024 * 1024 * 1024;
-
 /// A link on which nothing was heard for a heartbeat and this part of one is probed. Agents ask once in each: what is
 /// later than that is hardly on its way, and whoever only listens, as to a log, waits for the outcome.
 const LATE: u32 = 5;
@@ -60,6 +57,7 @@ pub struct App {
     relay: Relay,
     listeners: Sockets,
     registry: Registry,
+    budget: Budget,
     agents: agents::Metrics,
     ingress: ingress::Metrics,
     health: Health,
@@ -121,7 +119,8 @@ impl App {
             metrics: session::Metrics::register(&mut registry),
             shutdown: shutdown.clone(),
         };
-        let agents = agents::Metrics::register(&mut registry);
+        let budget = Budget::new(config.buffer_memory);
+        let agents = agents::Metrics::register(&mut registry, &budget);
         let ingress = ingress::Metrics::register(&mut registry);
         Ok(Self {
             bound,
@@ -134,6 +133,7 @@ impl App {
             relay,
             listeners,
             registry,
+            budget,
             agents,
             ingress,
             health,
@@ -207,7 +207,7 @@ impl App {
         let agents = Agents {
             context,
             metrics: self.agents,
-            budget: Budget::new(BUFFER_MEMORY),
+            budget: self.budget,
             proxy_protocol: config.agents_proxy_protocol,
         };
         let revocations = agents.clone();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use edge_tunnel_proto::identity::TrustDomain;
@@ -208,6 +209,17 @@ pub struct RunConfig {
     #[arg(value_parser = |text: &str| span(text, 1, 300))]
     pub dial_timeout: Duration,
 
+    /// How much memory may be promised to agents for what their streams carry, from 16MiB to 1TiB. Above three quarters of
+    /// it windows stop growing, and what finds none left is refused. An idle agent takes 128 KiB, a busy stream 2 MiB
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_BUFFER_MEMORY",
+        value_name = "SIZE",
+        default_value = "2GiB",
+        value_parser = memory
+    )]
+    pub buffer_memory: usize,
+
     /// How often an idle session is probed, from 1s to 10m; below the idle limit of every NAT and balancer between
     #[arg(
         long,
@@ -230,6 +242,17 @@ pub struct RunConfig {
     /// Logs.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// A number of bytes such as `512MiB`.
+fn memory(text: &str) -> Result<usize, String> {
+    let size: ByteSize = text
+        .parse()
+        .map_err(|error| format!("{error}; write a number with a unit, such as 512MiB or 2GiB"))?;
+    if (ByteSize::mib(16)..=ByteSize::tib(1)).contains(&size) {
+        return usize::try_from(size.as_u64()).map_err(|error| error.to_string());
+    }
+    Err("it must be from 16MiB to 1TiB".to_owned())
 }
 
 /// A length of time such as `25s`, `5m` or `1h 30m`, between two bounds in seconds.

@@ -99,10 +99,6 @@ impl State {
         }
     }
 
-    pub(super) fn rtt(&self) -> Option<Duration> {
-        self.rtt
-    }
-
     pub(super) fn promised(&self) -> usize {
         self.budget.used()
     }

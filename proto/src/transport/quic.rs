@@ -3,6 +3,7 @@
 mod cid;
 mod lane;
 mod readers;
+mod share;
 mod stream;
 
 use std::io;
@@ -18,18 +19,15 @@ use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Connected, HandshakeError, Lane, Limits};
+use crate::budget::Budget;
 use crate::code::Code;
-use crate::mux::CONNECTION_WINDOW_MAX;
+use crate::mux::{CONNECTION_WINDOW_MAX, Side};
 pub use lane::QuicLane;
 pub use stream::QuicStream;
 
-/// A stream's window, in bytes: 160 Mbit/s at 50 ms. quinn's windows are fixed and what a reader leaves lying fills
-/// its own, so its share of [`CONNECTION_WINDOW_MAX`] decides how many readers may stop for good on one lane: 48, see
-/// [`readers`].
+/// A stream's window, in bytes: 160 Mbit/s at 50 ms. quinn's windows are fixed and alike, and what a reader leaves lying
+/// fills its own; what all of them may hold together is in [`share`].
 const STREAM_WINDOW: u32 = 1024 * 1024;
-
-/// What lies unacknowledged at the sender, over all streams of a lane, in bytes.
-const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 
 /// A peer that is silent for this long is gone, should the session's heartbeat not have noticed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -43,13 +41,14 @@ fn transport(limits: Limits) -> TransportConfig {
     // what the other needs and little more: quinn tells the other side of streams that may be opened again only when
     // they are an eighth of what is permitted, and this side notes a stream's end later than the other side.
     let inbound = limits.inbound + limits.inbound / 4 + 8;
+    let (receive, send) = share::first_windows();
     config
         .max_concurrent_bidi_streams(VarInt::try_from(inbound).expect("a few thousand"))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::try_from(CONNECTION_WINDOW_MAX).expect("64 MiB"))
-        .send_window(SEND_WINDOW)
+        .receive_window(VarInt::try_from(receive).expect("some KiB"))
+        .send_window(send as u64)
         .enable_segmentation_offload(true)
         .max_idle_timeout(Some(
             IdleTimeout::try_from(IDLE_TIMEOUT).expect("90 s is a valid timeout"),
@@ -154,13 +153,12 @@ impl Incoming {
     }
 
     /// Asks the sender to come again with a token, which proves that it receives what is sent to its address (a Retry, RFC
-    /// 9000, section 8.1.2): costs a round trip, and no memory here.
-    ///
-    /// # Errors
-    /// Itself, when the sender has proven that.
-    pub fn prove(self) -> Result<(), Self> {
+    /// 9000, section 8.1.2): costs a round trip, and no memory here. Gives it back where it has proven that.
+    #[must_use]
+    pub fn prove(self) -> Option<Self> {
         let limits = self.limits;
-        self.incoming.retry().map_err(|proven| Self {
+        let proven = self.incoming.retry().err()?;
+        Some(Self {
             incoming: proven.into_incoming(),
             limits,
         })
@@ -175,9 +173,9 @@ impl Incoming {
     ///
     /// # Errors
     /// When the other side offers none of our protocols or shows a certificate that does not verify.
-    pub async fn handshake(self) -> Result<Connected, HandshakeError> {
+    pub async fn handshake(self, budget: &Budget) -> Result<Connected, HandshakeError> {
         let connection = self.incoming.accept()?.await?;
-        Ok(connected(connection, self.limits))
+        connected(&connection, Side::Server, self.limits, budget)
     }
 }
 
@@ -214,17 +212,23 @@ impl Dialer {
         remote: SocketAddr,
         name: &str,
         tls: Arc<rustls::ClientConfig>,
+        budget: &Budget,
     ) -> Result<Connected, HandshakeError> {
         let crypto = QuicClientConfig::try_from(tls)
             .map_err(|error: NoInitialCipherSuite| io::Error::other(error))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport(self.limits)));
         let connection = self.endpoint.connect_with(config, remote, name)?.await?;
-        Ok(connected(connection, self.limits))
+        connected(&connection, Side::Client, self.limits, budget)
     }
 }
 
-fn connected(connection: quinn::Connection, limits: Limits) -> Connected {
+fn connected(
+    connection: &quinn::Connection,
+    side: Side,
+    limits: Limits,
+    budget: &Budget,
+) -> Result<Connected, HandshakeError> {
     let alpn = connection
         .handshake_data()
         .and_then(|data| data.downcast::<HandshakeData>().ok())
@@ -235,10 +239,15 @@ fn connected(connection: quinn::Connection, limits: Limits) -> Connected {
         .map(|chain| *chain)
         .unwrap_or_default();
     let remote = connection.remote_address();
-    Connected {
-        lane: Lane::Quic(QuicLane::new(connection, limits)),
+    let Some(lane) = QuicLane::new(connection, side, limits, budget) else {
+        let code = VarInt::from_u32(Code::Overloaded.number());
+        connection.close(code, HandshakeError::NoMemory.to_string().as_bytes());
+        return Err(HandshakeError::NoMemory);
+    };
+    Ok(Connected {
+        lane: Lane::Quic(lane),
         alpn,
         certificates,
         remote,
-    }
+    })
 }

@@ -126,6 +126,28 @@ pub(crate) async fn readers_that_have_stopped_hold_a_bounded_amount(transport: T
     assert!(alive >= least, "{alive}");
 }
 
+pub(crate) async fn readers_that_have_stopped_stall_nobody_where_memory_is_short(
+    transport: Transport,
+) {
+    let wish = Wish {
+        memory: [1 << 30, 8 * MIB],
+        ..Wish::default()
+    };
+    let pair = Pair::with(transport, wish).await;
+    let (_streams, _) = stopped(&pair, 60).await;
+    for _ in 0..5 {
+        let patience = Duration::from_secs(3);
+        let (mut near, mut far) = timeout(patience, pair.stream()).await.unwrap();
+        let small = async {
+            write(&mut near, 1, 100_000).await.unwrap();
+            near.shutdown().await.unwrap();
+        };
+        let both = async { tokio::join!(small, read_to_end(&mut far, 1, 100_000)) };
+        timeout(patience, both).await.unwrap();
+        assert!(pair.budgets[1].used() <= 8 * MIB);
+    }
+}
+
 pub(crate) async fn readers_that_stop_after_a_fast_start_hold_a_bounded_amount(
     transport: Transport,
 ) {

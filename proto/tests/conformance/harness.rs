@@ -30,6 +30,8 @@ pub(crate) struct Wish {
     pub(crate) relay: Option<Duration>,
     /// What the agent's side believes it may do.
     pub(crate) agent: Limits,
+    /// The memory, in bytes, that may be promised to streams by the server, and by the agent.
+    pub(crate) memory: [usize; 2],
 }
 
 impl Default for Wish {
@@ -37,6 +39,7 @@ impl Default for Wish {
         Self {
             relay: None,
             agent: AGENT_LIMITS,
+            memory: [1 << 30, 1 << 30],
         }
     }
 }
@@ -80,10 +83,16 @@ impl Pair {
             address = relay.address;
         }
         let dialer = quic::Dialer::new(address, wish.agent).unwrap();
-        let accept = async { listener.accept().await.unwrap().handshake().await.unwrap() };
-        let connect = async { dialer.connect(address, "lb.example", client).await.unwrap() };
+        let budgets = wish.memory.map(Budget::new);
+        let accept = async {
+            let incoming = listener.accept().await.unwrap();
+            incoming.handshake(&budgets[0]).await.unwrap()
+        };
+        let connect = async {
+            let connected = dialer.connect(address, "lb.example", client, &budgets[1]);
+            connected.await.unwrap()
+        };
         let (server, agent) = tokio::join!(accept, connect);
-        let budgets = [Budget::new(1 << 30), Budget::new(1 << 30)];
         let quic = Some((listener, dialer));
         Self::of(server, agent, relay, budgets, TaskTracker::new(), quic)
     }
@@ -101,7 +110,7 @@ impl Pair {
         if let Some(relay) = &relay {
             address = relay.address;
         }
-        let budgets = [Budget::new(1 << 30), Budget::new(1 << 30)];
+        let budgets = wish.memory.map(Budget::new);
         let tasks = TaskTracker::new();
         let accept = async {
             let (tcp, remote) = listener.accept().await.unwrap();

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use edge_tunnel_proto::code::Code;
-use edge_tunnel_proto::stream::StreamError;
+use edge_tunnel_proto::stream::{Incoming, OpenFailed, Opening, Stream, StreamError};
 use edge_tunnel_proto::transport::{
     AGENT_LIMITS, AGENT_STREAMS, Lane, LaneStream, Limits, OpenError, Transport,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::harness::{Pair, Wish, open};
+use crate::harness::{Pair, Wish, open, request};
 
 pub(crate) async fn an_opener_is_told_of_its_limit_and_the_connection_lives(transport: Transport) {
     let pair = Pair::new(transport).await;
@@ -127,4 +127,64 @@ pub(crate) async fn a_peer_that_ignores_the_limit_hurts_itself_alone(transport: 
     timeout(Duration::from_secs(5), again).await.unwrap();
     pair.agent.close(Code::Draining, "");
     echoes.await.unwrap();
+}
+
+pub(crate) async fn without_memory_one_more_is_refused_and_the_connection_lives(
+    transport: Transport,
+) {
+    const LITTLE: usize = 1024 * 1024;
+    // The opener's memory, and the acceptor's.
+    for memory in [[LITTLE, 1 << 30], [1 << 30, LITTLE]] {
+        let wish = Wish {
+            memory,
+            ..Wish::default()
+        };
+        let pair = Pair::with(transport, wish).await;
+        let agent = pair.agent.clone();
+        let serving = tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok(stream) = agent.accept().await {
+                open.spawn(async move {
+                    if let Ok(Incoming::Open(mut answer)) = Incoming::read(stream).await {
+                        answer.accepted().await?;
+                        let mut stream = answer.opened().await?;
+                        stream.read_to_end(&mut Vec::new()).await?;
+                    }
+                    Ok::<_, StreamError>(())
+                });
+            }
+        });
+        let mut open = Vec::new();
+        let refused = loop {
+            assert!(open.len() < 100, "there is no limit");
+            match attempt(&pair.server).await {
+                Ok(stream) => open.push(stream),
+                Err(refused) => break refused,
+            }
+        };
+        match refused {
+            OpenFailed::Lane(error) => assert_eq!(error, OpenError::NoMemory),
+            OpenFailed::Stream(error) => assert_eq!(error.code(), Code::Overloaded),
+            other @ OpenFailed::Refused { .. } => panic!("{other:?}"),
+        }
+        assert!(open.len() >= 5, "{}", open.len());
+        // Who is there goes on.
+        for stream in &mut open {
+            stream.write_all(b"alive").await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        assert!(pair.budgets[0].used() <= memory[0] && pair.budgets[1].used() <= memory[1]);
+        // And one that ends makes room, in a moment at the other side.
+        drop(open.pop());
+        let start = Instant::now();
+        while let Err(error) = attempt(&pair.server).await {
+            assert!(start.elapsed() < Duration::from_secs(5), "{error:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        serving.abort();
+    }
+}
+
+async fn attempt(lane: &Lane) -> Result<Stream, OpenFailed> {
+    Opening::start(lane, &request()).await?.opened().await
 }

@@ -9,6 +9,7 @@ mod certificates;
 mod enrolment;
 mod links;
 mod live_config;
+mod memory;
 mod refusals;
 mod restarts;
 mod revocation;

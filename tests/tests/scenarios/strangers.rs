@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::identity::{Pin, TrustDomain, enroll_client};
 use edge_tunnel_proto::transport::{AGENT_LIMITS, quic};
@@ -28,10 +29,15 @@ async fn half_open_quic_handshakes_do_not_keep_agents_out() {
         &domain,
         &Clock::system(),
     ));
+    let budget = Budget::new(1 << 20);
     let mut strangers = JoinSet::new();
     for _ in 0..HALF_OPEN {
         let (dialer, address, tls) = (dialer.clone(), link.address(), Arc::clone(&tls));
-        strangers.spawn(async move { dialer.connect(address, "lb.example", tls).await.map(drop) });
+        let budget = budget.clone();
+        strangers.spawn(async move {
+            let connecting = dialer.connect(address, "lb.example", tls, &budget);
+            connecting.await.map(drop)
+        });
         // The relay's socket loses what comes too fast.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -189,7 +189,7 @@ impl Dialer {
             match transport {
                 Transport::Quic => {
                     quic::Dialer::new(address, AGENT_LIMITS)?
-                        .connect(address, &host, config)
+                        .connect(address, &host, config, &self.budget)
                         .await
                 }
                 Transport::Tls => {

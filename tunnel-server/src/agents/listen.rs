@@ -172,18 +172,18 @@ async fn accept_udp(listener: &quic::Listener, agents: &Agents, permits: &Arc<Se
         // Whoever can send in anybody's name would otherwise hold every place for as long as a handshake may take.
         if permits.available_permits() < HANDSHAKES / 2 {
             incoming = match incoming.prove() {
-                Ok(()) => {
+                Some(proven) => proven,
+                None => {
                     agents.metrics.handshake(Transport::Quic, "retried");
                     continue;
                 }
-                Err(proven) => proven,
             };
         }
         let agents = agents.clone();
         let tasks = agents.context.shutdown.clone();
         tasks.spawn(async move {
             let remote = incoming.remote();
-            let outcome = timeout(HANDSHAKE_TIMEOUT, incoming.handshake())
+            let outcome = timeout(HANDSHAKE_TIMEOUT, incoming.handshake(&agents.budget))
                 .await
                 .unwrap_or(Err(HandshakeError::Timeout(HANDSHAKE_TIMEOUT)));
             agents

@@ -89,7 +89,7 @@ fn everything_said() {
     let config = run(
         "--agents-listen [::]:1 --tls-listen none --http-listen 0.0.0.0:2 --http-allow-from 10.0.0.0/8,192.0.2.0/24 \
          --connect-listen none --connect-uds /run/c.sock --admin-listen none --state-dir /s --config-dir /c \
-         --agents-proxy-protocol --renew-grace 1d --drain-timeout 0s --dial-timeout 3s --heartbeat 5s \
+         --agents-proxy-protocol --renew-grace 1d --drain-timeout 0s --dial-timeout 3s --buffer-memory 512MiB --heartbeat 5s \
          --trust-domain shop.example --log-format json --log-level warn",
     )
     .unwrap();
@@ -108,6 +108,8 @@ fn what_is_refused_says_what_to_write() {
         ("run --http-allow-from 10.0.0.0/33", "invalid"),
         ("run --renew-grace 90", "with a unit"),
         ("run --dial-timeout 0s", "from 1s to 5m"),
+        ("run --buffer-memory 15MiB", "from 16MiB to 1TiB"),
+        ("run --buffer-memory much", "such as 512MiB or 2GiB"),
         ("token create", "--node"),
         ("token create --node a --pattern b", "cannot be used with"),
         ("token create --node a --uses 2", "cannot be used with"),

@@ -1,22 +1,25 @@
 //! One QUIC connection.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use quinn::VarInt;
 use tokio::sync::Semaphore;
 
 use super::super::{Closed, Limits, OpenError, Traffic};
 use super::readers::Readers;
+use super::share::{Purpose, Shares};
 use super::stream::QuicStream;
+use crate::budget::Budget;
 use crate::code::Code;
 use crate::message::{REASON_MAX, capped};
+use crate::mux::Side;
 
 /// One QUIC connection. Clones share it; when the last one drops, it closes.
 #[derive(Debug, Clone)]
 pub struct QuicLane {
     link: Arc<Link>,
     outbound: Arc<Semaphore>,
+    side: Side,
     limits: Limits,
 }
 
@@ -24,6 +27,7 @@ pub struct QuicLane {
 #[derive(Debug)]
 struct Link {
     connection: quinn::Connection,
+    shares: Arc<Shares>,
     readers: Arc<Readers>,
     /// What this side said when it closed it.
     goodbye: OnceLock<(Code, String)>,
@@ -57,16 +61,25 @@ impl Drop for Link {
 }
 
 impl QuicLane {
-    pub(super) fn new(connection: quinn::Connection, limits: Limits) -> Self {
-        Self {
+    /// `None` when the memory that may be promised is used up.
+    pub(super) fn new(
+        connection: &quinn::Connection,
+        side: Side,
+        limits: Limits,
+        budget: &Budget,
+    ) -> Option<Self> {
+        let shares = Shares::new(connection.clone(), budget)?;
+        Some(Self {
             link: Arc::new(Link {
-                readers: Readers::new(connection.clone()),
-                connection,
+                readers: Readers::new(connection.clone(), Arc::clone(&shares)),
+                shares,
+                connection: connection.clone(),
                 goodbye: OnceLock::new(),
             }),
             outbound: Arc::new(Semaphore::new(limits.outbound)),
+            side,
             limits,
-        }
+        })
     }
 
     pub(in crate::transport) fn open(&self) -> Result<QuicStream, OpenError> {
@@ -76,13 +89,30 @@ impl QuicLane {
         if let Some(error) = self.link.connection.close_reason() {
             return Err(self.link.closed(error).into());
         }
-        Ok(QuicStream::opening(&self.link.readers, permit))
+        let purpose = match self.side {
+            Side::Server => Purpose::Traffic,
+            Side::Client => Purpose::Control,
+        };
+        let share = self.link.shares.take(purpose).ok_or(OpenError::NoMemory)?;
+        Ok(QuicStream::opening(&self.link.readers, share, permit))
     }
 
     pub(in crate::transport) async fn accept(&self) -> Result<QuicStream, Closed> {
-        match self.link.connection.accept_bi().await {
-            Ok((send, recv)) => Ok(QuicStream::accepted(&self.link.readers, send, recv)),
-            Err(error) => Err(self.link.closed(error)),
+        let purpose = match self.side {
+            Side::Server => Purpose::Control,
+            Side::Client => Purpose::Traffic,
+        };
+        loop {
+            let (mut send, mut recv) = match self.link.connection.accept_bi().await {
+                Ok(accepted) => accepted,
+                Err(error) => return Err(self.link.closed(error)),
+            };
+            if let Some(share) = self.link.shares.take(purpose) {
+                return Ok(QuicStream::accepted(&self.link.readers, share, send, recv));
+            }
+            // An error means that it has ended already.
+            let code = VarInt::from_u32(Code::Overloaded.number());
+            let _ = (send.reset(code), recv.stop(code));
         }
     }
 
@@ -100,12 +130,6 @@ impl QuicLane {
             heard: stats.udp_rx.datagrams,
             said: stats.frame_tx.stream,
         }
-    }
-
-    /// The current estimate of the round-trip time.
-    #[must_use]
-    pub fn rtt(&self) -> Duration {
-        self.link.connection.rtt()
     }
 }
 

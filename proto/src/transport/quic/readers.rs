@@ -3,8 +3,9 @@
 //! quinn's stream windows are fixed and alike, and what lies unread counts against the connection's window as well. So
 //! readers that have stopped can use that up between them, and then nobody on the connection receives anything, the
 //! heartbeat of the session included. (A mux has no such trouble: its windows are small until a reader proves fast.) The
-//! peer says when it comes to that (`DATA_BLOCKED`, RFC 9000 section 4.1). Where it stays so, what was left unread the
-//! longest is given up with [`Code::Overloaded`], until the rest can go on.
+//! peer says when it comes to that (`DATA_BLOCKED`, RFC 9000 section 4.1). Then the connection gets more, if there is
+//! more to be had ([`super::share`]). Where there is not, and it stays so, what was left unread the longest is given up
+//! with [`Code::Overloaded`], until the rest can go on.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,18 +18,14 @@ use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 use super::super::BrokenStream;
+use super::share::Shares;
 use super::stream::read_error;
-use super::{CONNECTION_WINDOW_MAX, STREAM_WINDOW};
 use crate::code::Code;
 use crate::sync::Mutex;
 
-/// With fewer streams the connection's window cannot be used up. Not the whole of it counts: quinn gives window back in
-/// steps of an eighth.
-const CROWD: usize = CONNECTION_WINDOW_MAX / STREAM_WINDOW as usize / 4 * 3;
-
 /// How often the connection of a crowd is looked at. It is stalled when it gives the peer nothing from one look to the
 /// next although that is blocked, so nobody has to wait for longer than two.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What was read from within this time was not left lying.
 const LEFT: Duration = Duration::from_secs(1);
@@ -40,6 +37,7 @@ const STEP: usize = 16;
 #[derive(Debug)]
 pub(super) struct Readers {
     connection: quinn::Connection,
+    shares: Arc<Shares>,
     open: Mutex<Open>,
 }
 
@@ -63,9 +61,10 @@ struct Recv {
 }
 
 impl Readers {
-    pub(super) fn new(connection: quinn::Connection) -> Arc<Self> {
+    pub(super) fn new(connection: quinn::Connection, shares: Arc<Shares>) -> Arc<Self> {
         Arc::new(Self {
             connection,
+            shares,
             open: Mutex::default(),
         })
     }
@@ -83,7 +82,7 @@ impl Readers {
         })));
         let mut open = self.open.lock();
         open.readers.insert(id, Arc::clone(&reader));
-        if open.readers.len() >= CROWD && !open.watched {
+        if !open.watched && self.is_crowd(&open) {
             open.watched = true;
             // Like quinn's own tasks it ends with the connection, whoever forgets it.
             tokio::spawn(watch(Arc::downgrade(self), self.connection.clone()));
@@ -95,9 +94,18 @@ impl Readers {
         self.open.lock().readers.remove(&id);
     }
 
+    /// Its first stream is the control stream, which alone is no crowd.
+    fn is_crowd(&self, open: &Open) -> bool {
+        open.readers.len() > 1 && self.shares.is_crowded(open.readers.len())
+    }
+
+    /// Whether to go on watching.
     fn is_crowded(&self) -> bool {
         let mut open = self.open.lock();
-        open.watched = open.readers.len() >= CROWD;
+        open.watched = self.is_crowd(&open);
+        if !open.watched {
+            self.shares.narrow();
+        }
         open.watched
     }
 
@@ -138,8 +146,10 @@ async fn watch(readers: Weak<Readers>, connection: quinn::Connection) {
         let given = stats.frame_tx.max_data;
         if since == Some(given) {
             readers.relieve();
+        } else if stats.frame_rx.data_blocked > blocked && !readers.shares.widen() {
+            since = Some(given);
         } else {
-            since = (stats.frame_rx.data_blocked > blocked).then_some(given);
+            since = None;
         }
         blocked = stats.frame_rx.data_blocked;
     }

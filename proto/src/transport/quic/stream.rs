@@ -15,6 +15,7 @@ use tokio::task::coop::poll_proceed;
 use super::super::BrokenStream;
 use super::lane::closed;
 use super::readers::{Reader, Readers};
+use super::share::Share;
 use crate::code::Code;
 
 /// How long a stream waits for the other side's leave to open one more. Longer than a round trip; this side counts its
@@ -41,21 +42,28 @@ pub struct QuicStream {
     half: Half,
     readers: Arc<Readers>,
     finished: bool,
+    _share: Share,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl QuicStream {
-    pub(super) fn opening(readers: &Arc<Readers>, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn opening(
+        readers: &Arc<Readers>,
+        share: Share,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             half: Half::Opening(Box::pin(open(readers.connection().clone()))),
             readers: Arc::clone(readers),
             finished: false,
+            _share: share,
             _permit: Some(permit),
         }
     }
 
     pub(super) fn accepted(
         readers: &Arc<Readers>,
+        share: Share,
         send: quinn::SendStream,
         recv: quinn::RecvStream,
     ) -> Self {
@@ -63,6 +71,7 @@ impl QuicStream {
             half: Half::Open(send, readers.add(recv)),
             readers: Arc::clone(readers),
             finished: false,
+            _share: share,
             _permit: None,
         }
     }

@@ -129,7 +129,7 @@ impl Ca {
         });
         tasks.spawn(async move {
             while let Some(incoming) = udp.accept().await {
-                if let Ok(connected) = incoming.handshake().await {
+                if let Ok(connected) = incoming.handshake(&Budget::new(1 << 20)).await {
                     hold(connected.lane, reason).await;
                 }
             }
