@@ -73,6 +73,7 @@ impl App {
             Standing::Unenrolled => None,
             Standing::Expired(held) | Standing::Ready(held) => Some(held.node),
         };
+        let enrolled = certified.is_some();
         // Until a join token says otherwise.
         let node = Live::new(node_name(config.node_name.clone(), certified)?);
         let policy_file = config.policy.policy_file.clone();
@@ -88,13 +89,19 @@ impl App {
             .await
             .with_context(|| format!("cannot listen on {address} (--admin-listen)"))?;
 
+        // Last: it may wait for whoever types the token.
+        let token = match config.token() {
+            Some(source) => source.at_start(enrolled).await?,
+            None => None,
+        };
+
         let mut registry = admin::registry();
         let health = Health::default();
         let uplink = Uplink {
             node: node.clone(),
             told: config.node_name.clone(),
             servers: config.uplink.server.clone(),
-            token: config.token(),
+            token,
             context: Context {
                 instance: InstanceId::random(),
                 identity: identity.clone(),
