@@ -50,7 +50,13 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 app = App::bind(*config) => app?,
                 () = &mut stop => return Ok(ExitCode::SUCCESS),
             };
+            let broken = app.broken();
             app.run(stop).await;
+            // The log has said which part.
+            anyhow::ensure!(
+                !broken.is_cancelled(),
+                "stopped, since a part of it had died"
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(config) => {
