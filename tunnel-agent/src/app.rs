@@ -12,9 +12,8 @@ use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::telemetry::health::Health;
 use edge_tunnel_proto::telemetry::systemd;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, node_name};
 
@@ -24,6 +23,9 @@ use crate::policy::live::Policy;
 use crate::session::Context;
 use crate::uplink::{self, Uplink};
 use crate::{admin, serve};
+use parts::Parts;
+
+mod parts;
 
 /// How often the files in the state folder are looked at.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -42,6 +44,7 @@ pub struct App {
     policy: Policy,
     identity: Identity,
     drain_timeout: Duration,
+    broken: CancellationToken,
 }
 
 impl App {
@@ -73,6 +76,7 @@ impl App {
             Standing::Unenrolled => None,
             Standing::Expired(held) | Standing::Ready(held) => Some(held.node),
         };
+        let enrolled = certified.is_some();
         // Until a join token says otherwise.
         let node = Live::new(node_name(config.node_name.clone(), certified)?);
         let policy_file = config.policy.policy_file.clone();
@@ -88,13 +92,19 @@ impl App {
             .await
             .with_context(|| format!("cannot listen on {address} (--admin-listen)"))?;
 
+        // Last: it may wait for whoever types the token.
+        let token = match config.token() {
+            Some(source) => source.at_start(enrolled).await?,
+            None => None,
+        };
+
         let mut registry = admin::registry();
         let health = Health::default();
         let uplink = Uplink {
             node: node.clone(),
             told: config.node_name.clone(),
             servers: config.uplink.server.clone(),
-            token: config.token(),
+            token,
             context: Context {
                 instance: InstanceId::random(),
                 identity: identity.clone(),
@@ -127,6 +137,7 @@ impl App {
             policy,
             identity,
             drain_timeout: config.drain_timeout,
+            broken: CancellationToken::new(),
         })
     }
 
@@ -144,7 +155,14 @@ impl App {
         self.uplink.context.shutdown.clone()
     }
 
-    /// Runs until `stop`, then drains.
+    /// Cancelled when the agent ends because a part of it has died; the process is then to exit with a failure, so that
+    /// whoever supervises it starts it anew.
+    #[must_use]
+    pub fn broken(&self) -> CancellationToken {
+        self.broken.clone()
+    }
+
+    /// Runs until `stop`, or until a part of it dies, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self {
             node,
@@ -154,21 +172,34 @@ impl App {
             policy,
             identity,
             drain_timeout,
+            broken,
         } = self;
         let shutdown = uplink.context.shutdown.clone();
         info!(node = %node.get(), servers = ?uplink.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), "agent starts");
-        // What only serves the rest, and ends with it.
-        let mut aside = JoinSet::new();
+        let mut parts = Parts::default();
         let admin_stop = CancellationToken::new();
-        aside.spawn(admin::serve(admin, pages, admin_stop.clone()));
-        aside.spawn(async move { policy.keep_fresh().await });
-        aside.spawn(refresh(identity));
-        aside.spawn(systemd::watchdog());
-        shutdown.spawn(uplink.run());
+        parts.spawn(
+            "what serves the admin port",
+            admin::serve(admin, pages, admin_stop.clone()),
+        );
+        parts.spawn("what keeps the policy fresh", async move {
+            policy.keep_fresh().await;
+        });
+        parts.spawn("what watches the state folder", refresh(identity));
+        parts.spawn("what pings systemd", systemd::watchdog());
+        // Of these the one that ends with the draining, not with the agent.
+        let uplink = shutdown.tasks().track_future(uplink.run());
+        parts.spawn("what keeps the session", uplink);
         systemd::ready();
-        tokio::select! {
-            () = stop => {}
-            () = shutdown.draining().cancelled() => {}
+        let stop = async {
+            tokio::select! {
+                () = stop => {}
+                () = shutdown.draining().cancelled() => {}
+            }
+        };
+        if let Err(died) = parts.watch_until(stop).await {
+            error!("{died}");
+            broken.cancel();
         }
         systemd::stopping();
         info!(
@@ -179,7 +210,7 @@ impl App {
             warn!("streams that were still open were broken off");
         }
         admin_stop.cancel();
-        aside.shutdown().await;
+        parts.shutdown().await;
     }
 }
 

@@ -31,8 +31,10 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// What bounds dialling.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long one connect may take where the opener's deadline is not shorter.
+    /// How long one connect may take where the opener does not say.
     pub timeout: Duration,
+    /// How long at most, whatever the opener says. Whoever waits for longer asks again.
+    pub timeout_max: Duration,
     /// How many connects to one address may be under way; more wait, within their time.
     pub pending_per_target: usize,
     /// How many connects may be under way in all.
@@ -43,6 +45,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(5),
+            // Above what an operator would have a caller wait for, and below the two minutes after which Linux gives a
+            // connect up (tcp_syn_retries, tcp(7)): the words are ours then.
+            timeout_max: Duration::from_secs(60),
             pending_per_target: 64,
             pending: 1024,
         }
@@ -96,8 +101,9 @@ impl Dialer {
         }))
     }
 
-    /// Connects to `address` within the configured timeout, or `deadline` from now where that is shorter. The
-    /// connection has no delay (RFC 896 off) and keep-alive probes. Dropping the future gives the dial up.
+    /// Connects to `address` within `deadline`, which is the opener's to say, up to a limit of this agent's own; see
+    /// [`Limits`]. The connection has no delay (RFC 896 off) and keep-alive probes. Dropping the future gives the dial
+    /// up.
     ///
     /// # Errors
     /// [`DialError`] with [`Code::Overloaded`] beyond the bounds: at once where it is all dials that are too many, at the
@@ -123,9 +129,12 @@ impl Dialer {
         connect: impl AsyncFnOnce() -> io::Result<T>,
     ) -> Result<T, DialError> {
         let began = Instant::now();
-        let limit = deadline.map_or(self.0.limits.timeout, |deadline| {
-            deadline.min(self.0.limits.timeout)
-        });
+        let Limits {
+            timeout,
+            timeout_max,
+            ..
+        } = self.0.limits;
+        let limit = deadline.unwrap_or(timeout).min(timeout_max);
         let mut its_turn = false;
         let work = async {
             let turn = self.turn(address);

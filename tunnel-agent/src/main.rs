@@ -1,17 +1,31 @@
 //! The agent's command line.
 
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use edge_tunnel_agent::app::App;
 use edge_tunnel_agent::check;
 use edge_tunnel_agent::config::{Cli, Command};
 use edge_tunnel_proto::shutdown::told_to_stop;
 use edge_tunnel_proto::telemetry;
+use tokio::runtime::Runtime;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long threads that block may take to end once nothing needs them: enough for a file that is being written. One
+/// that waits for a name server, or for somebody to type a token, is left behind.
+const BLOCKED: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
     let cli = Cli::parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    match run(cli).await {
+    let ended = Runtime::new()
+        .context("no threads can be had from the system")
+        .and_then(|runtime| {
+            let ended = runtime.block_on(run(cli));
+            runtime.shutdown_timeout(BLOCKED);
+            ended
+        });
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // Logging may be what failed.
@@ -31,7 +45,18 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(config) => {
             telemetry::init(config.log_format, &config.log_level)?;
-            App::bind(*config).await?.run(told_to_stop()).await;
+            let mut stop = pin!(told_to_stop());
+            let app = tokio::select! {
+                app = App::bind(*config) => app?,
+                () = &mut stop => return Ok(ExitCode::SUCCESS),
+            };
+            let broken = app.broken();
+            app.run(stop).await;
+            // The log has said which part.
+            anyhow::ensure!(
+                !broken.is_cancelled(),
+                "stopped, since a part of it had died"
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(config) => {

@@ -147,12 +147,12 @@ impl Uplink {
         };
         let span = info_span!("session", replica = %session.replica, %transport);
         let task = async move {
-            let ended = session.run(&retire, &leaving).await;
-            drop(live);
-            // The uplink may have left this session behind.
-            let _ = tell.send(ended);
-            // Only now: whoever looks for a successor first reads why this one ended, and when to come back.
-            leaving.cancel();
+            let life = async {
+                let ended = session.run(&retire, &leaving).await;
+                drop(live);
+                ended
+            };
+            see_out(life, tell, &leaving).await;
         };
         self.context.shutdown.tasks().spawn(task.instrument(span));
         Ok(running)
@@ -213,6 +213,19 @@ impl Uplink {
     }
 }
 
+/// Runs a session to its end and tells of it. However it ends, be it by a panic, the uplink looks for a successor.
+async fn see_out(
+    life: impl Future<Output = Ended>,
+    tell: oneshot::Sender<Ended>,
+    leaving: &CancellationToken,
+) {
+    // Only at the end: whoever looks for a successor first reads why this one ended, and when to come back.
+    let _left = leaving.clone().drop_guard();
+    let ended = life.await;
+    // The uplink may have left this session behind.
+    let _ = tell.send(ended);
+}
+
 /// A server that says when to come back is obeyed.
 fn obey(backoff: &mut Backoff, ended: &Ended) {
     if let Ended::Told {
@@ -235,4 +248,22 @@ enum Problem {
     Dial(#[from] dial::DialError),
     #[error(transparent)]
     Session(#[from] Ended),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_dies_is_left_as_one_that_ends() {
+        let (tell, ended) = oneshot::channel();
+        let leaving = CancellationToken::new();
+        let left = leaving.clone();
+        let died = tokio::spawn(async move {
+            see_out(async { panic!("out of luck") }, tell, &leaving).await;
+        });
+        assert!(died.await.unwrap_err().is_panic());
+        assert!(left.is_cancelled(), "the uplink would wait for ever");
+        assert!(ended.await.is_err());
+    }
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use edge_tunnel_tests::process::{self, Process};
+use edge_tunnel_tests::server::Server;
 use tempfile::TempDir;
 
 struct Place {
@@ -119,6 +120,57 @@ async fn sigterm_ends_both_with_exit_code_0() {
     );
     assert_eq!(agent.terminate().await, Some(0));
     assert_eq!(server.terminate().await, Some(0));
+}
+
+/// The agent, enrolling by a token on standard input, which the shell takes from `stdin`.
+fn enrols_from(stdin: &str, place: &Place, server: &str) -> Process {
+    let state = place.path("agent");
+    let script = format!("exec \"$0\" \"$@\" {stdin}");
+    let program = place.agent.display().to_string();
+    let line = [
+        "-c",
+        &script,
+        &program,
+        "run",
+        "--server",
+        server,
+        "--node-name",
+        "piped",
+        "--token-file",
+        "-",
+        "--state-dir",
+        &state,
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    Process::start(&PathBuf::from("sh"), &line)
+}
+
+#[tokio::test]
+async fn a_token_on_standard_input_is_good_until_the_server_comes() {
+    let Some(place) = place() else { return };
+    let mut server = Server::start(&[]).await;
+    let token = server.token("piped").await;
+    server.stop().await;
+    let stdin = format!("< '{}'", token.display());
+    let mut agent = enrols_from(&stdin, &place, &server.agents().to_string());
+    agent.says("no server could be reached").await;
+    agent.says("no server could be reached").await;
+    server.start_again().await;
+    agent.says("enrolled").await;
+    assert_eq!(agent.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn an_agent_that_waits_for_its_token_can_be_stopped() {
+    let Some(place) = place() else { return };
+    let fifo = place.path("fifo");
+    let made = process::run(&PathBuf::from("mkfifo"), &[&fifo]).await;
+    assert!(made.status.success(), "{made:?}");
+    // Open at both ends, so that it neither says anything nor ends.
+    let mut agent = enrols_from(&format!("0<> '{fifo}'"), &place, "127.0.0.1:1");
+    agent.says("on standard input").await;
+    assert_eq!(agent.terminate().await, Some(0));
 }
 
 #[tokio::test]

@@ -7,9 +7,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tracing::info;
 
 /// The longest text that is read as a token, in bytes; a real one has about a hundred.
 const TOKEN_MAX: u64 = 4096;
+
+/// What standard input is called in errors.
+const STDIN: &str = "standard input";
 
 /// Why no token could be read.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +62,7 @@ pub enum TokenSource {
     File(PathBuf),
     /// On standard input.
     Stdin,
-    /// Here: it was in the environment.
+    /// Here: it was in the environment, or has come from standard input.
     Text(TokenText),
 }
 
@@ -68,6 +72,32 @@ impl TokenSource {
             return Self::Stdin;
         }
         Self::File(path)
+    }
+
+    /// What there is to read the token from whenever the agent has to enrol, be it for the tenth time. A file is left
+    /// where it is, since a better token may be put into it. Standard input says everything once, so it is read here, and
+    /// only for an agent that is not `enrolled`: what is there may be a terminal, or meant for others.
+    ///
+    /// # Errors
+    /// When standard input cannot be read, is empty, or is longer than any token.
+    pub async fn at_start(self, enrolled: bool) -> Result<Option<Self>, TokenError> {
+        self.settle(enrolled, tokio::io::stdin()).await
+    }
+
+    async fn settle(
+        self,
+        enrolled: bool,
+        stdin: impl AsyncRead + Unpin,
+    ) -> Result<Option<Self>, TokenError> {
+        match self {
+            Self::Stdin if enrolled => Ok(None),
+            Self::Stdin => {
+                info!("waiting for the join token on standard input, and for its end");
+                let text = read(STDIN.to_owned(), stdin).await?;
+                Ok(Some(Self::Text(text)))
+            }
+            source => Ok(Some(source)),
+        }
     }
 
     /// Reads the token. Only called when the agent has to enrol.
@@ -83,7 +113,7 @@ impl TokenSource {
                     Err(error) => Err(TokenError::Read(from, error)),
                 }
             }
-            Self::Stdin => read("standard input".to_owned(), tokio::io::stdin()).await,
+            Self::Stdin => read(STDIN.to_owned(), tokio::io::stdin()).await,
             Self::Text(text) => check("EDGE_TUNNEL_TOKEN".to_owned(), text.expose()),
         }
     }
@@ -130,11 +160,32 @@ mod tests {
     #[tokio::test]
     async fn a_dash_is_standard_input_and_the_environment_is_read_as_it_is() {
         assert_eq!(TokenSource::from_path("-".into()), TokenSource::Stdin);
-        let piped = read("standard input".to_owned(), &b"et1.abc\n"[..])
-            .await
-            .unwrap();
-        assert_eq!(piped.expose(), "et1.abc");
         let text = TokenSource::Text("et1.abc".parse().unwrap());
         assert_eq!(text.read().await.unwrap().expose(), "et1.abc");
+    }
+    #[tokio::test]
+    async fn standard_input_is_read_once_and_its_token_good_for_every_attempt() {
+        let mut piped = &b"et1.abc\n"[..];
+        let source = TokenSource::Stdin.settle(false, &mut piped).await.unwrap();
+        assert!(piped.is_empty(), "nothing is left for another reading");
+        let source = source.unwrap();
+        for attempt in 1..3 {
+            let token = source.read().await.unwrap();
+            assert_eq!(token.expose(), "et1.abc", "attempt {attempt}");
+        }
+        let nothing = TokenSource::Stdin.settle(false, &b""[..]).await;
+        assert!(
+            nothing.is_err_and(|error| error.to_string().starts_with("standard input holds no"))
+        );
+    }
+
+    #[tokio::test]
+    async fn an_enrolled_agent_leaves_standard_input_alone_and_keeps_its_file() {
+        let mut piped = &b"et1.abc\n"[..];
+        let source = TokenSource::Stdin.settle(true, &mut piped).await.unwrap();
+        assert_eq!((source, piped.len()), (None, 8));
+        let file = TokenSource::from_path("token".into());
+        let kept = file.clone().settle(true, &mut piped).await.unwrap();
+        assert_eq!((kept, piped.len()), (Some(file), 8));
     }
 }

@@ -21,8 +21,11 @@ pub struct Metrics {
 impl Metrics {
     /// Registers the families.
     pub fn register(registry: &mut Registry) -> Self {
-        // A target on the node answers within a millisecond, one beyond it within a round trip.
-        let buckets = [0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
+        // A target on the node answers within a millisecond, one beyond it within a round trip; one that is started on
+        // demand takes as long as the opener waits for it.
+        let buckets = [
+            0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+        ];
         let metrics = Self {
             dials: Family::default(),
             connect: Histogram::new(buckets),

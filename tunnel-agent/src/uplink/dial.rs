@@ -13,16 +13,13 @@ use edge_tunnel_proto::transport::{AGENT_LIMITS, Connected, HandshakeError, Tran
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
 
 use crate::config::ServerAddress;
+use race::race;
 
-/// How much earlier one attempt starts than the next (RFC 8305, section 5, calls 250 ms for; a QUIC handshake over
-/// a long path takes about as long).
-const STAGGER: Duration = Duration::from_millis(300);
+mod race;
 
 /// How long one attempt may take, its handshake included.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -133,41 +130,12 @@ impl Dialer {
         order: Order,
         config: &Arc<ClientConfig>,
     ) -> Result<Dialled, DialError> {
-        let mut attempts = JoinSet::new();
-        let mut failures = Vec::new();
-        let mut start = Instant::now();
-        for server in servers {
-            let addresses = match resolve(server).await {
-                Ok(addresses) => addresses,
-                Err(failure) => {
-                    failures.push(failure);
-                    continue;
-                }
-            };
-            for address in addresses {
-                for transport in order.transports(server) {
-                    let (dialer, server, config) =
-                        (self.clone(), server.clone(), Arc::clone(config));
-                    attempts.spawn(async move {
-                        sleep_until(start).await;
-                        dialer.attempt(transport, &server, address, config).await
-                    });
-                    start += STAGGER;
-                }
-            }
-        }
-        while let Some(joined) = attempts.join_next().await {
-            match joined {
-                Ok(Ok(dialled)) => return Ok(dialled),
-                Ok(Err(failure)) => {
-                    debug!("{failure}");
-                    failures.push(failure);
-                }
-                // Attempts are not cancelled and do not panic.
-                Err(error) => debug!(%error, "an attempt did not finish"),
-            }
-        }
-        Err(DialError(failures))
+        let resolve = |server: ServerAddress| async move { resolve(&server).await };
+        let attempt = |transport, server: ServerAddress, address| {
+            let (dialer, config) = (self.clone(), Arc::clone(config));
+            async move { dialer.attempt(transport, &server, address, config).await }
+        };
+        race(servers, order, resolve, attempt).await
     }
 
     /// One attempt, for [`Dialer::dial`] and for `check`.
