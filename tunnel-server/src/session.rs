@@ -4,6 +4,7 @@
 mod ended;
 mod leaving;
 mod metrics;
+mod renewal;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,6 +31,7 @@ use crate::sessions::{Session, Sessions};
 use ended::Ended;
 use leaving::{Agent, GOODBYE, goodbye, over};
 pub use metrics::Metrics;
+use renewal::Renewal;
 
 /// How long an agent may take to introduce itself after its handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -163,15 +165,9 @@ async fn welcome(
         context,
         agent: Agent::Here,
     };
-    live.send(Say::Welcome(welcome)).await?;
-    info!(
-        node = %session.holder.node, transport = %session.transport(), remote = %session.remote,
-        build = session.build, "session started"
-    );
-    let _counted = context.metrics.session(session.transport());
-    let ended = live.listen().await;
+    let outcome = live.run(welcome).await;
     drop(registered);
-    Ok(ended)
+    outcome
 }
 
 /// When a second host may try again: long enough not to probe the first one all the time.
@@ -185,18 +181,43 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
+    async fn run(&mut self, welcome: Welcome) -> Result<Ended, Ended> {
+        let session = Arc::clone(&self.session);
+        let (code, reason) = tokio::select! {
+            // Whatever the rest waits for: an agent that reads nothing must not put its own revocation off.
+            biased;
+            told = session.told_to_end() => told,
+            outcome = self.serve(welcome) => return outcome,
+        };
+        let last = Say::GoAway(GoAway::new(code, &reason, None));
+        goodbye(&mut self.control, &session, last).await;
+        Ok(Ended::Told { code, reason })
+    }
+
+    async fn serve(&mut self, welcome: Welcome) -> Result<Ended, Ended> {
+        self.send(Say::Welcome(welcome)).await?;
+        let session = &self.session;
+        info!(
+            node = %session.holder.node, transport = %session.transport(), remote = %session.remote,
+            build = session.build, "session started"
+        );
+        let _counted = self.context.metrics.session(session.transport());
+        Ok(self.listen().await)
+    }
+
     async fn listen(&mut self) -> Ended {
         let mut heart = Heartbeat::new(self.context.silence);
         // Asked at once, so that the round trip is known from the start: an agent that asks first would be taken for
         // a sign of life, and this side's own question put off by a whole silence.
         heart.probe();
         let session = Arc::clone(&self.session);
+        let mut renewal = Renewal::new(self.context, &session);
         let shutdown = self.context.shutdown.clone();
         let mut drained = false;
         loop {
             let result = tokio::select! {
                 frame = self.control.receive() => match frame {
-                    Ok(frame) => self.hear(&frame, &mut heart).await,
+                    Ok(frame) => self.hear(&frame, &mut heart, &mut renewal).await,
                     Err(error) => Err(self.lost(error).await),
                 },
                 stream = session.lane.accept() => match stream {
@@ -220,10 +241,7 @@ impl Live<'_> {
                     heart.watch(session.lane.traffic());
                     Ok(())
                 }
-                (code, reason) = session.told_to_end() => {
-                    goodbye(&mut self.control, &session, Say::GoAway(GoAway::new(code, &reason, None))).await;
-                    Err(Ended::Told { code, reason })
-                }
+                response = renewal.answer() => self.send(Say::Renewed(response)).await,
                 () = shutdown.draining().cancelled(), if !drained => {
                     drained = true;
                     session.retired.cancel();
@@ -243,12 +261,15 @@ impl Live<'_> {
         &mut self,
         frame: &edge_tunnel_proto::stream::Frame,
         heart: &mut Heartbeat,
+        renewal: &mut Renewal<'_>,
     ) -> Result<(), Ended> {
         if frame.kind != Kind::Control {
             return Err(StreamError::Unexpected(frame.kind).into());
         }
         heart.heard();
         let message = frame.message::<Control>()?.kind;
+        // The registry waits for this: the link is alive, however long the answer takes to leave.
+        self.session.heard.send_replace(Instant::now());
         match message {
             Some(Say::Ping(ping)) => {
                 if ping.rtt_micros > 0 {
@@ -275,12 +296,9 @@ impl Live<'_> {
                 }
             }
             Some(Say::Renew(request)) => {
-                let response = self
-                    .context
-                    .identity
-                    .renew(request, self.session.holder.clone())
-                    .await;
-                self.send(Say::Renewed(response)).await?;
+                if let Err(refused) = renewal.ask(request) {
+                    self.send(Say::Renewed(refused)).await?;
+                }
             }
             Some(Say::Refused(refused)) => {
                 debug!(
@@ -297,8 +315,6 @@ impl Live<'_> {
                 return Err(StreamError::Unexpected(Kind::Control).into());
             }
         }
-        // The registry waits for this: the link is alive.
-        self.session.heard.send_replace(Instant::now());
         Ok(())
     }
 
@@ -320,3 +336,6 @@ impl Live<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
