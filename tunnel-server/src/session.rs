@@ -6,6 +6,7 @@ mod leaving;
 mod metrics;
 mod renewal;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -214,6 +215,8 @@ impl Live<'_> {
         let mut renewal = Renewal::new(self.context, &session);
         let shutdown = self.context.shutdown.clone();
         let mut drained = false;
+        // Outlives the turns of the loop, which may follow each other faster than it takes.
+        let mut over = pin!(over(&session));
         loop {
             let result = tokio::select! {
                 frame = self.control.receive() => match frame {
@@ -249,7 +252,7 @@ impl Live<'_> {
                     self.send(Say::GoAway(GoAway::new(Code::Draining, "the server shuts down", Some(DRAIN_RETRY)))).await
                 }
                 () = session.streams.wait(), if self.agent == Agent::Gone => Err(Ended::Left),
-                () = over(&session), if drained => Err(Ended::Drained),
+                () = &mut over, if drained => Err(Ended::Drained),
             };
             if let Err(ended) = result {
                 return ended;

@@ -182,3 +182,36 @@ async fn an_agent_that_reads_nothing_is_shut_out_at_once() {
     let closed = agent.lane.closed().await.to_string();
     assert!(closed.contains("edge-1 was revoked"), "{closed}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_drains_ends_however_much_its_agent_says() {
+    let house = House::new();
+    let mut agent = house.agent().await;
+    house.context.shutdown.draining().cancel();
+    assert!(matches!(agent.hears().await, Say::GoAway(_)));
+    let began = Instant::now();
+    while !agent.session.is_finished() {
+        assert!(began.elapsed() < 3 * SECOND);
+        agent.say(ping(1)).await;
+        agent.hears().await;
+        tokio::time::sleep(SECOND * 7 / 10).await;
+    }
+    agent.session.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_drains_waits_for_a_stream_that_was_late() {
+    let house = House::new();
+    let agent = house.agent().await;
+    let session = house.session();
+    house.context.shutdown.draining().cancel();
+    tokio::time::sleep(SECOND).await;
+    let late = session.count();
+    tokio::time::sleep(2 * SECOND).await;
+    assert!(!agent.session.is_finished());
+    drop(late);
+    timeout(3 * SECOND, agent.session)
+        .await
+        .expect("the session is over")
+        .unwrap();
+}
