@@ -4,13 +4,13 @@ use std::time::UNIX_EPOCH;
 
 use edge_tunnel_proto::id::{NodeName, RegistrationId};
 use edge_tunnel_proto::identity::TrustDomain;
-use edge_tunnel_proto::message::Ping;
 use edge_tunnel_proto::message::enroll::{Outcome, RenewRequest};
+use edge_tunnel_proto::message::{Ping, Pong};
 use edge_tunnel_proto::testing::lanes;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::identity::{RENEW_GRACE, Settings};
