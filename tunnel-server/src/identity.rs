@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use edge_tunnel_proto::clock::Clock;
-use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::identity::{Alpn, Token, TrustDomain, agents_server, connect_server};
 use edge_tunnel_proto::message::enroll::{
-    EnrollRequest, EnrollResponse, Outcome, Refusal, RenewRequest, RenewResponse,
+    EnrollRequest, EnrollResponse, RenewRequest, RenewResponse,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::Semaphore;
 
 use self::enroll::Desk;
+use self::queue::Queue;
 use self::server_key::ServerKey;
 use self::store::Store;
 
@@ -27,6 +26,7 @@ mod csr;
 mod enroll;
 mod grant;
 mod issue;
+mod queue;
 mod registrations;
 mod server_key;
 mod store;
@@ -43,15 +43,6 @@ pub use self::tokens::{RedeemError, Scope, TTL_MAX, TokenInfo, Tokens, TokensErr
 
 /// For how long after its expiry a certificate may be renewed, unless told otherwise.
 pub const RENEW_GRACE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-
-/// How many enrolments are worked on at once: each is a handful of file writes, so more would only queue at the disk.
-const AT_ONCE: usize = 4;
-
-/// How many more may wait; whoever comes then is told when to come back.
-const WAITING: usize = 256;
-
-/// When an agent may come back that found too many before it.
-const AFTER_BUSY: Duration = Duration::from_secs(5);
 
 /// Why the identities could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +81,19 @@ struct Inner {
     registrations: Registrations,
     renew_grace: Duration,
     agents_key: Arc<ServerKey>,
-    working: Arc<Semaphore>,
-    waiting: Semaphore,
+    enrolments: Queue,
+    /// Apart: any stranger may begin an enrolment, and however many do must keep no node from renewing.
+    renewals: Queue,
+}
+
+impl Inner {
+    fn desk(&self) -> Desk<'_> {
+        Desk {
+            ca: &self.ca,
+            tokens: &self.tokens,
+            registrations: &self.registrations,
+        }
+    }
 }
 
 impl Identity {
@@ -116,8 +118,8 @@ impl Identity {
             tokens: Tokens::new(store, clock),
             registrations,
             renew_grace,
-            working: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Semaphore::new(WAITING),
+            enrolments: Queue::new("enrolling"),
+            renewals: Queue::new("renewing"),
         })))
     }
 
@@ -186,57 +188,26 @@ impl Identity {
 
     /// Answers an enrolment of `peer`, as it was classified.
     pub async fn enroll(&self, request: EnrollRequest, peer: Peer) -> EnrollResponse {
-        let outcome = self.work(move |desk| desk.enroll(&request, &peer)).await;
+        let inner = Arc::clone(&self.0);
+        let work = move || inner.desk().enroll(&request, &peer);
         EnrollResponse {
-            outcome: Some(outcome),
+            outcome: Some(self.0.enrolments.run(work).await),
         }
     }
 
     /// Answers a renewal over the session of `holder`, as it was classified.
     pub async fn renew(&self, request: RenewRequest, holder: Holder) -> RenewResponse {
-        let outcome = self
-            .work(move |desk| desk.renew(&request.csr, &holder))
-            .await;
+        let inner = Arc::clone(&self.0);
+        let work = move || inner.desk().renew(&request.csr, &holder);
         RenewResponse {
-            outcome: Some(outcome),
+            outcome: Some(self.0.renewals.run(work).await),
         }
     }
 
-    async fn work(&self, work: impl FnOnce(Desk<'_>) -> Outcome + Send + 'static) -> Outcome {
-        let Ok(_waiting) = self.0.waiting.try_acquire() else {
-            let words = "too many nodes are enrolling at this moment; the agent tries again";
-            return Outcome::Refusal(Refusal::new(Code::Overloaded, words, Some(AFTER_BUSY)));
-        };
-        let permit = Arc::clone(&self.0.working)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let inner = Arc::clone(&self.0);
-        let work = move || {
-            // Given back when the work is done, not when whoever waits for it goes away.
-            let _permit = permit;
-            let Inner {
-                ca,
-                tokens,
-                registrations,
-                ..
-            } = &*inner;
-            work(Desk {
-                ca,
-                tokens,
-                registrations,
-            })
-        };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "file work, at most AT_ONCE at a time"
-        )]
-        let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| {
-            tracing::error!(%error, "an enrolment failed");
-            let words = "the server could not issue a certificate; its log says why";
-            Outcome::Refusal(Refusal::new(Code::Internal, words, Some(AFTER_BUSY)))
-        })
+    /// Renewals are not worked on before this is dropped.
+    #[cfg(test)]
+    pub(crate) async fn hold_renewals(&self) -> tokio::sync::OwnedSemaphorePermit {
+        self.0.renewals.hold().await
     }
 }
 

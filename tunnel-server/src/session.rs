@@ -3,42 +3,37 @@
 
 mod ended;
 mod leaving;
+mod live;
 mod metrics;
+mod renewal;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::codec::Kind;
-use edge_tunnel_proto::heartbeat::{Beat, Heartbeat};
 use edge_tunnel_proto::id::ReplicaId;
 use edge_tunnel_proto::message::control::Kind as Say;
-use edge_tunnel_proto::message::{
-    Control, GoAway, Hello, PROTOCOL_VERSION, Pong, Refused, Welcome, capped,
-};
+use edge_tunnel_proto::message::{Control, GoAway, Hello, PROTOCOL_VERSION, Welcome, capped};
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::stream::{Framed, Incoming, StreamError};
 use edge_tunnel_proto::telemetry::version;
 use edge_tunnel_proto::transport::Connected;
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::identity::{Holder, Identity, Standing};
 use crate::sessions::{Session, Sessions};
 use ended::Ended;
-use leaving::{Agent, GOODBYE, goodbye, over};
+use leaving::goodbye;
+use live::Live;
 pub use metrics::Metrics;
 
 /// How long an agent may take to introduce itself after its handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a control message may take to leave; longer, and the link is as good as dead.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// When agents come back to a server that drains: spread by their own jitter on top.
-const DRAIN_RETRY: Duration = Duration::from_secs(1);
+/// When a second host may try again: long enough not to probe the first one all the time.
+const RETRY_SECOND_HOST: Duration = Duration::from_secs(30);
 
 /// How much of an agent's build is kept, in bytes.
 const BUILD_MAX: usize = 100;
@@ -157,166 +152,10 @@ async fn welcome(
         version: PROTOCOL_VERSION,
         capabilities: Vec::new(),
     };
-    let mut live = Live {
-        session: Arc::clone(&session),
-        control,
-        context,
-        agent: Agent::Here,
-    };
-    live.send(Say::Welcome(welcome)).await?;
-    info!(
-        node = %session.holder.node, transport = %session.transport(), remote = %session.remote,
-        build = session.build, "session started"
-    );
-    let _counted = context.metrics.session(session.transport());
-    let ended = live.listen().await;
+    let outcome = Live::new(session, control, context).run(welcome).await;
     drop(registered);
-    Ok(ended)
+    outcome
 }
 
-/// When a second host may try again: long enough not to probe the first one all the time.
-const RETRY_SECOND_HOST: Duration = Duration::from_secs(30);
-
-struct Live<'a> {
-    session: Arc<Session>,
-    control: Framed,
-    context: &'a Context,
-    agent: Agent,
-}
-
-impl Live<'_> {
-    async fn listen(&mut self) -> Ended {
-        let mut heart = Heartbeat::new(self.context.silence);
-        // Asked at once, so that the round trip is known from the start: an agent that asks first would be taken for
-        // a sign of life, and this side's own question put off by a whole silence.
-        heart.probe();
-        let session = Arc::clone(&self.session);
-        let shutdown = self.context.shutdown.clone();
-        let mut drained = false;
-        loop {
-            let result = tokio::select! {
-                frame = self.control.receive() => match frame {
-                    Ok(frame) => self.hear(&frame, &mut heart).await,
-                    Err(error) => Err(self.lost(error).await),
-                },
-                stream = session.lane.accept() => match stream {
-                    Ok(stream) => {
-                        // Agents open no streams beside the control stream yet.
-                        stream.reset(Code::Unsupported);
-                        Ok(())
-                    }
-                    Err(closed) => Err(Ended::Lane(closed)),
-                },
-                () = tokio::time::sleep_until(heart.next()) => match heart.beat(session.lane.traffic(), !session.streams.is_empty()) {
-                    Some(Beat::Send(ping)) => self.send(Say::Ping(ping)).await,
-                    Some(Beat::Dead(silence)) => Err(Ended::Silent(silence)),
-                    None => Ok(()),
-                },
-                () = session.probe.notified() => {
-                    heart.probe();
-                    Ok(())
-                }
-                () = session.opened.notified() => {
-                    heart.watch(session.lane.traffic());
-                    Ok(())
-                }
-                (code, reason) = session.told_to_end() => {
-                    goodbye(&mut self.control, &session, Say::GoAway(GoAway::new(code, &reason, None))).await;
-                    Err(Ended::Told { code, reason })
-                }
-                () = shutdown.draining().cancelled(), if !drained => {
-                    drained = true;
-                    session.retired.cancel();
-                    session.streams.close();
-                    self.send(Say::GoAway(GoAway::new(Code::Draining, "the server shuts down", Some(DRAIN_RETRY)))).await
-                }
-                () = session.streams.wait(), if self.agent == Agent::Gone => Err(Ended::Left),
-                () = over(&session), if drained => Err(Ended::Drained),
-            };
-            if let Err(ended) = result {
-                return ended;
-            }
-        }
-    }
-
-    async fn hear(
-        &mut self,
-        frame: &edge_tunnel_proto::stream::Frame,
-        heart: &mut Heartbeat,
-    ) -> Result<(), Ended> {
-        if frame.kind != Kind::Control {
-            return Err(StreamError::Unexpected(frame.kind).into());
-        }
-        heart.heard();
-        let message = frame.message::<Control>()?.kind;
-        match message {
-            Some(Say::Ping(ping)) => {
-                if ping.rtt_micros > 0 {
-                    self.session
-                        .rtt_micros
-                        .store(ping.rtt_micros.into(), Ordering::Relaxed);
-                }
-                self.send(Say::Pong(Pong { nonce: ping.nonce })).await?;
-            }
-            Some(Say::Pong(pong)) => {
-                heart.pong(&pong);
-                if let Some(rtt) = heart.rtt() {
-                    let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1);
-                    self.session.rtt_micros.store(micros, Ordering::Relaxed);
-                    self.context.metrics.round_trip(rtt);
-                }
-            }
-            Some(Say::GoAway(go_away)) => {
-                debug!(reason = go_away.reason, "the agent retires its session");
-                self.session.retired.cancel();
-                self.agent = self.agent.went();
-                if self.agent == Agent::Gone {
-                    self.session.streams.close();
-                }
-            }
-            Some(Say::Renew(request)) => {
-                let response = self
-                    .context
-                    .identity
-                    .renew(request, self.session.holder.clone())
-                    .await;
-                self.send(Say::Renewed(response)).await?;
-            }
-            Some(Say::Refused(refused)) => {
-                debug!(
-                    message = refused.message,
-                    "the agent does not know a message of this server"
-                );
-            }
-            None => {
-                let refused =
-                    Refused::new(Code::Unsupported, "this build does not know that message");
-                self.send(Say::Refused(refused)).await?;
-            }
-            Some(Say::Hello(_) | Say::Welcome(_) | Say::Lanes(_) | Say::Renewed(_)) => {
-                return Err(StreamError::Unexpected(Kind::Control).into());
-            }
-        }
-        // The registry waits for this: the link is alive.
-        self.session.heard.send_replace(Instant::now());
-        Ok(())
-    }
-
-    async fn send(&mut self, message: Say) -> Result<(), Ended> {
-        let message = Control::from(message);
-        let sent = self.control.send(Kind::Control, &message);
-        match tokio::time::timeout(SEND_TIMEOUT, sent).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.lost(error).await),
-            Err(_elapsed) => Err(Ended::Silent(SEND_TIMEOUT)),
-        }
-    }
-
-    /// The lane's own last words say more than that a stream of it broke.
-    async fn lost(&self, error: StreamError) -> Ended {
-        match tokio::time::timeout(GOODBYE, self.session.lane.closed()).await {
-            Ok(closed) => Ended::Lane(closed),
-            Err(_elapsed) => Ended::Control(error),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -46,22 +46,19 @@ pub struct Sessions(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    state: Mutex<State>,
+    nodes: Mutex<Nodes>,
     epochs: AtomicU64,
     clock: Clock,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    nodes: BTreeMap<NodeName, Entry>,
-    /// Every session that has not ended, by epoch: those that were replaced and still have streams as well.
-    running: BTreeMap<u64, Arc<Session>>,
-}
+/// At most one entry a registered node: only a certificate of ours leads here.
+type Nodes = BTreeMap<NodeName, Entry>;
 
-/// At most one a registered node: only a certificate of ours leads here.
 #[derive(Debug, Default)]
 struct Entry {
     current: Option<(u64, Arc<Session>)>,
+    /// Every session that has not ended, by epoch: those that were replaced and still have streams as well.
+    running: BTreeMap<u64, Arc<Session>>,
     left: Option<Left>,
 }
 
@@ -79,23 +76,24 @@ impl Drop for Registered {
         let left = Left {
             at: self.sessions.0.clock.now(),
         };
-        let mut state = self.sessions.0.state.lock();
-        state.running.remove(&self.epoch);
-        // One that never got going may have replaced one that still runs: that takes over again.
-        let other = state.running.iter().rev().find(|(_, session)| {
-            session.holder.node == self.node && !session.retired.is_cancelled()
-        });
-        let other = other.map(|(epoch, session)| (*epoch, Arc::clone(session)));
-        if let Some(entry) = state.nodes.get_mut(&self.node)
-            && entry
-                .current
-                .take_if(|(epoch, _)| *epoch == self.epoch)
-                .is_some()
+        let mut nodes = self.sessions.0.nodes.lock();
+        let Some(entry) = nodes.get_mut(&self.node) else {
+            return;
+        };
+        entry.running.remove(&self.epoch);
+        if entry
+            .current
+            .take_if(|(epoch, _)| *epoch == self.epoch)
+            .is_none()
         {
-            entry.current = other;
-            if entry.current.is_none() {
-                entry.left = Some(left);
-            }
+            return;
+        }
+        // One that never got going may have replaced one that still runs: that takes over again.
+        let mut others = entry.running.iter().rev();
+        let other = others.find(|(_, session)| !session.retired.is_cancelled());
+        entry.current = other.map(|(epoch, session)| (*epoch, Arc::clone(session)));
+        if entry.current.is_none() {
+            entry.left = Some(left);
         }
     }
 }
@@ -105,7 +103,7 @@ impl Sessions {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self(Arc::new(Inner {
-            state: Mutex::default(),
+            nodes: Mutex::default(),
             epochs: AtomicU64::new(1),
             clock,
         }))
@@ -159,8 +157,8 @@ impl Sessions {
         over: Option<u64>,
     ) -> Result<Registered, (u64, Arc<Session>)> {
         let node = &session.holder.node;
-        let mut state = self.0.state.lock();
-        let entry = state.nodes.entry(node.clone()).or_default();
+        let mut nodes = self.0.nodes.lock();
+        let entry = nodes.entry(node.clone()).or_default();
         if let Some((epoch, current)) = &entry.current
             && over != Some(*epoch)
         {
@@ -168,8 +166,8 @@ impl Sessions {
         }
         let epoch = self.0.epochs.fetch_add(1, Ordering::Relaxed);
         entry.current = Some((epoch, Arc::clone(session)));
-        state.running.insert(epoch, Arc::clone(session));
-        drop(state);
+        entry.running.insert(epoch, Arc::clone(session));
+        drop(nodes);
         Ok(Registered {
             sessions: self.clone(),
             node: node.clone(),
@@ -180,29 +178,31 @@ impl Sessions {
     /// The live session of a node, if it takes streams.
     #[must_use]
     pub fn get(&self, node: &NodeName) -> Option<Arc<Session>> {
-        let state = self.0.state.lock();
-        let (_, session) = state.nodes.get(node)?.current.as_ref()?;
+        let nodes = self.0.nodes.lock();
+        let (_, session) = nodes.get(node)?.current.as_ref()?;
         (!session.retired.is_cancelled()).then(|| Arc::clone(session))
     }
 
     /// When the last session of a node ended, where this process has seen that.
     #[must_use]
     pub fn left(&self, node: &NodeName) -> Option<Left> {
-        self.0.state.lock().nodes.get(node)?.left
+        self.0.nodes.lock().get(node)?.left
     }
 
     /// How many nodes are connected.
     #[must_use]
     pub fn connected(&self) -> usize {
-        let state = self.0.state.lock();
-        let current = state.nodes.values().filter(|entry| entry.current.is_some());
+        let nodes = self.0.nodes.lock();
+        let current = nodes.values().filter(|entry| entry.current.is_some());
         current.count()
     }
 
-    /// Every session that has not ended, replaced ones too.
+    /// Every session that has not ended, replaced ones too, in the order of their nodes' names.
     #[must_use]
     pub fn running(&self) -> Vec<Arc<Session>> {
-        self.0.state.lock().running.values().cloned().collect()
+        let nodes = self.0.nodes.lock();
+        let running = nodes.values().flat_map(|entry| entry.running.values());
+        running.cloned().collect()
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a person may ask of a running server, as one seam: the admin socket and the status page ask, the composition
 //! root answers with what the registry of sessions, the identities and the live keys know.
 
-use crate::identity::Step;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +9,7 @@ use edge_tunnel_proto::identity::{ClientName, Pin, TokenId};
 use serde::{Deserialize, Serialize};
 
 use super::wire;
+use crate::identity::Step;
 
 /// A server that runs. Every answer that changes something is given after the change is on disk and in force.
 pub trait Control: Send + Sync + 'static {

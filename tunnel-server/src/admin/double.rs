@@ -1,6 +1,5 @@
 //! A server that only remembers: the tests' second implementation of [`Control`].
 
-use crate::identity::Step;
 use std::time::{Duration, SystemTime};
 
 use edge_tunnel_proto::id::{InstanceId, NodeName, RegistrationId, ReplicaId};
@@ -11,6 +10,7 @@ use super::control::{
     CaAuthority, CaStatus, Control, ControlError, CreatedToken, IssuedClient, NewClient, NewToken,
     NodeStatus, Overview, RevokedNode, SessionStatus, TokenStatus, TokenSubject,
 };
+use crate::identity::Step;
 
 /// Noon of some day.
 pub(crate) fn noon() -> SystemTime {

@@ -8,7 +8,10 @@ use crate::admin::control::{
     CaAuthority, CaStatus, Control as Asked, ControlError, CreatedToken, IssuedClient, NewClient,
     NewToken, NodeStatus, Overview, RevokedNode, SessionStatus, TokenStatus, TokenSubject,
 };
-use crate::identity::{Ca, CaInfo, Grant, Identity, Phase, PortsGrant, Scope, Step, TokenInfo};
+use crate::identity::{
+    CaError, CaInfo, Grant, GrantError, Identity, NodePattern, Phase, PortsGrant,
+    RegistrationError, Scope, Step, StoreError, TokenInfo, TokensError,
+};
 use crate::route::Routes;
 use crate::sessions::{Session, Sessions};
 
@@ -54,10 +57,6 @@ impl Control {
     }
 }
 
-fn internal(error: impl std::fmt::Display) -> ControlError {
-    ControlError::Internal(error.to_string())
-}
-
 impl Asked for Control {
     fn overview(&self) -> Overview {
         let table = self.routes.table();
@@ -74,7 +73,8 @@ impl Asked for Control {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeStatus>, ControlError> {
-        let nodes = self.identity.registrations().list();
+        let mut nodes = self.identity.registrations().list();
+        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(nodes
             .into_iter()
             .filter(|(_, registration)| registration.revoked().is_none())
@@ -90,12 +90,7 @@ impl Asked for Control {
     async fn revoke_node(&self, node: NodeName) -> Result<RevokedNode, ControlError> {
         let session_closed = self.sessions.get(&node).is_some();
         let revoked = self
-            .blocking(move |identity| {
-                identity
-                    .registrations()
-                    .revoke(&node)
-                    .map_err(|error| ControlError::NotFound(error.to_string()))
-            })
+            .blocking(move |identity| Ok(identity.registrations().revoke(&node)?))
             .await?;
         Ok(RevokedNode {
             registration: revoked.id,
@@ -110,19 +105,13 @@ impl Asked for Control {
                 replace,
             },
             TokenSubject::Pattern { pattern, uses } => Scope::Pattern {
-                pattern: pattern
-                    .parse()
-                    .map_err(|error: crate::identity::GrantError| {
-                        ControlError::Invalid(error.to_string())
-                    })?,
+                pattern: pattern.parse::<NodePattern>()?,
                 uses,
             },
         };
         let ttl = wanted.ttl;
         self.blocking(move |identity| {
-            let (token, expires) = identity
-                .create_token(scope, ttl)
-                .map_err(|error| ControlError::Invalid(error.to_string()))?;
+            let (token, expires) = identity.create_token(scope, ttl)?;
             Ok(CreatedToken {
                 token: token.expose(),
                 id: token.id,
@@ -135,7 +124,7 @@ impl Asked for Control {
     async fn token_list(&self) -> Result<Vec<TokenStatus>, ControlError> {
         let now = self.clock.now();
         self.blocking(move |identity| {
-            let tokens = identity.tokens().list().map_err(internal)?;
+            let tokens = identity.tokens().list()?;
             let usable = |token: &TokenInfo| {
                 token.revoked.is_none() && token.uses_left() > 0 && token.expires > now
             };
@@ -149,20 +138,13 @@ impl Asked for Control {
     }
 
     async fn token_revoke(&self, id: TokenId) -> Result<(), ControlError> {
-        self.blocking(move |identity| {
-            identity
-                .tokens()
-                .revoke(id)
-                .map_err(|error| ControlError::NotFound(error.to_string()))
-        })
-        .await
+        self.blocking(move |identity| Ok(identity.tokens().revoke(id)?))
+            .await
     }
 
     async fn issue_client(&self, wanted: NewClient) -> Result<IssuedClient, ControlError> {
         self.blocking(move |identity| {
-            let invalid =
-                |error: crate::identity::GrantError| ControlError::Invalid(error.to_string());
-            let patterns: Result<Vec<_>, _> = wanted
+            let patterns: Result<Vec<_>, GrantError> = wanted
                 .nodes
                 .split(',')
                 .map(|pattern| pattern.trim().parse())
@@ -173,13 +155,10 @@ impl Asked for Control {
                 PortsGrant::List(wanted.ports)
             };
             let grant = Grant {
-                nodes: patterns.map_err(invalid)?,
+                nodes: patterns?,
                 ports,
             };
-            let files = identity
-                .ca()
-                .issue_client(&wanted.name, &grant)
-                .map_err(|error| ControlError::Invalid(error.to_string()))?;
+            let files = identity.ca().issue_client(&wanted.name, &grant)?;
             Ok(IssuedClient {
                 cert: files.certificate,
                 key: files.key,
@@ -196,12 +175,58 @@ impl Asked for Control {
 
     async fn ca_rotate(&self, step: Step) -> Result<CaStatus, ControlError> {
         self.blocking(move |identity| {
-            let ca: &Ca = identity.ca();
-            ca.rotate(step)
-                .map_err(|error| ControlError::Conflict(error.to_string()))?;
-            Ok(ca_status(&ca.show()))
+            identity.ca().rotate(step)?;
+            Ok(ca_status(&identity.ca().show()))
         })
         .await
+    }
+}
+
+// Whoever asks must not be told that there is no such node where the disk is full.
+impl From<StoreError> for ControlError {
+    fn from(error: StoreError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<GrantError> for ControlError {
+    fn from(error: GrantError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<RegistrationError> for ControlError {
+    fn from(error: RegistrationError) -> Self {
+        match error {
+            RegistrationError::Store(error) => error.into(),
+            RegistrationError::Unknown(_) => Self::NotFound(error.to_string()),
+            RegistrationError::Moved(_) => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<TokensError> for ControlError {
+    fn from(error: TokensError) -> Self {
+        match error {
+            TokensError::Store(error) => error.into(),
+            TokensError::Ttl | TokensError::Uses => Self::Invalid(error.to_string()),
+            TokensError::Unknown(_) => Self::NotFound(error.to_string()),
+        }
+    }
+}
+
+impl From<CaError> for ControlError {
+    fn from(error: CaError) -> Self {
+        match error {
+            CaError::Store(error) => error.into(),
+            CaError::Grant(error) => error.into(),
+            CaError::Operators | CaError::WrongStep { .. } | CaError::Expired(_) => {
+                Self::Conflict(error.to_string())
+            }
+            CaError::Unusable(_) | CaError::Sign(_) | CaError::Key(_) => {
+                Self::Internal(error.to_string())
+            }
+        }
     }
 }
 
@@ -264,3 +289,6 @@ fn ca_status(info: &CaInfo) -> CaStatus {
         pem: info.bundle.to_pem(),
     }
 }
+
+#[cfg(test)]
+mod tests;

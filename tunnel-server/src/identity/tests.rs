@@ -6,7 +6,8 @@ mod house;
 use std::time::UNIX_EPOCH;
 
 use edge_tunnel_agent::identity::Standing as AgentStanding;
-use edge_tunnel_proto::message::enroll::{Evidence, Renew};
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::message::enroll::{Evidence, Outcome, Renew};
 
 use self::house::{DAY, House, open};
 use super::*;
@@ -68,6 +69,19 @@ async fn renewal_over_a_session() {
         (before.registration, before.not_after + 13 * DAY)
     );
     assert_eq!(house.dial(&node).unwrap().not_after, held.not_after);
+}
+
+#[tokio::test]
+async fn a_renewal_does_not_wait_behind_enrolments() {
+    let house = House::new();
+    let (node, stranger) = (house.joined("edge-1").await, house.node());
+    let token = house.token("edge-2", false);
+    let _enrolling = house.identity.0.enrolments.hold().await;
+    let moment = Duration::from_millis(100);
+    let waits = tokio::time::timeout(moment, house.join(&stranger, &token)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    let renewed = tokio::time::timeout(Duration::from_secs(10), house.renew(&node)).await;
+    renewed.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -37,8 +37,14 @@ impl Agent {
 
 /// Waits until every stream has ended at this end, and then for as long as an agent may need that does not say so.
 pub(super) async fn over(session: &Session) {
-    session.streams.wait().await;
-    tokio::time::sleep(LAST_STREAM).await;
+    loop {
+        session.streams.wait().await;
+        tokio::time::sleep(LAST_STREAM).await;
+        // Whoever had taken hold of the session just before it was retired may open a stream just after.
+        if session.streams.is_empty() {
+            return;
+        }
+    }
 }
 
 /// Last words. An agent that has read them closes the lane; closed here at once, it would go before they do. The close

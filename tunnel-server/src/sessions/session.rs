@@ -97,7 +97,7 @@ impl Session {
     }
 
     /// Probes, and waits for the outcome.
-    pub(super) async fn answers(&self) -> bool {
+    pub(crate) async fn answers(&self) -> bool {
         let mut heard = self.heard.subscribe();
         self.probe();
         tokio::select! {

@@ -11,21 +11,24 @@ use crate::identity::Holder;
 /// A session of `edge-1`, and the agent's end of its lane.
 fn session(instance: u128, remote: &str) -> (Arc<Session>, Lane) {
     let (agent, server) = edge_tunnel_proto::testing::lanes();
+    (session_of(node(), instance, remote, server), agent)
+}
+
+fn session_of(node: NodeName, instance: u128, remote: &str, lane: Lane) -> Arc<Session> {
     let holder = Holder {
-        node: "edge-1".parse().unwrap(),
+        node,
         registration: RegistrationId(1),
         not_after: UNIX_EPOCH,
     };
     let remote = remote.parse().unwrap();
-    let session = Session::new(
+    Arc::new(Session::new(
         holder,
         InstanceId(instance),
         UNIX_EPOCH,
         remote,
         String::new(),
-        server,
-    );
-    (Arc::new(session), agent)
+        lane,
+    ))
 }
 
 fn sessions() -> Sessions {
@@ -133,4 +136,38 @@ async fn a_replaced_session_runs_until_it_ends() {
     assert_eq!((sessions.connected(), sessions.running().len()), (1, 2));
     drop(old);
     assert_eq!(sessions.running()[0].remote, second.remote);
+}
+
+#[tokio::test]
+async fn a_place_is_given_back_within_its_node_and_to_none_that_leaves() {
+    let sessions = sessions();
+    let (first, lane) = session(1, "192.0.2.1:1");
+    let (leaving, _leaving) = session(1, "192.0.2.1:2");
+    let (last, _last) = session(1, "192.0.2.1:3");
+    let other = session_of("edge-2".parse().unwrap(), 1, "192.0.2.1:4", lane);
+    let _first = sessions.claim(&first).await.unwrap();
+    let _leaving = sessions.claim(&leaving).await.unwrap();
+    let last = sessions.claim(&last).await.unwrap();
+    let _other = sessions.claim(&other).await.unwrap();
+    leaving.retired.cancel();
+    drop(last);
+    assert_eq!(sessions.get(&node()).unwrap().remote, first.remote);
+}
+
+#[tokio::test]
+async fn everybody_may_leave_at_once() {
+    const NODES: u128 = 20_000;
+    let sessions = sessions();
+    let (_agent, lane) = edge_tunnel_proto::testing::lanes();
+    let mut entered = Vec::new();
+    for number in 0..NODES {
+        let node = format!("edge-{number}").parse().unwrap();
+        let session = session_of(node, number, "192.0.2.1:1", lane.clone());
+        entered.push(sessions.claim(&session).await.unwrap());
+    }
+    let began = Instant::now();
+    drop(entered);
+    let took = began.elapsed();
+    // Far more than it takes, and far less than a look at every session for each one that ends.
+    assert!(took < Duration::from_millis(500), "{took:?}");
 }
