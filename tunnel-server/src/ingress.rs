@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use edge_tunnel_proto::sync::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,11 +31,7 @@ pub mod unix;
 pub use metrics::Metrics;
 pub use open::Open;
 
-/// How many connections one way in serves at a time; more wait in the kernel's queue.
-const CONNECTIONS: usize = 16_384;
-
-/// What a way in works with. Cheap to clone; clones share the limit on connections, so each way gets its
-/// own by [`Context::new`] and its listeners clones of that.
+/// What a way in works with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context<O> {
     way: Way,
@@ -44,7 +39,6 @@ pub struct Context<O> {
     metrics: Metrics,
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    permits: Arc<Semaphore>,
     /// When callers of `tls` that name no node were last given advice.
     advised: Arc<Mutex<Option<Instant>>>,
 }
@@ -60,14 +54,12 @@ impl<O: Open> Context<O> {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
         Self {
             way,
             opener,
             metrics,
             tasks,
             shutdown,
-            permits,
             advised: Arc::default(),
         }
     }
