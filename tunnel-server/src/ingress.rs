@@ -6,10 +6,9 @@
 
 use std::sync::Arc;
 
+use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::sync::Mutex;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::inbound::{Inbound, Way};
 use crate::refusal::Refusal;
@@ -37,28 +36,21 @@ pub struct Context<O> {
     way: Way,
     opener: O,
     metrics: Metrics,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
+    shutdown: Shutdown,
     /// When callers of `tls` that name no node were last given advice.
     advised: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<O: Open> Context<O> {
-    /// The context of `way`. Every connection becomes a task of `tasks`; `shutdown` ends the accepting, has
-    /// HTTP connections close after the answer in hand, and leaves carried streams to end by themselves.
+    /// The context of `way`. Every connection becomes a task of `shutdown`, whose draining ends the accepting, has
+    /// HTTP connections close after the answer in hand, and leaves carried streams to end by themselves; its kill
+    /// breaks off what is left.
     #[must_use]
-    pub fn new(
-        way: Way,
-        opener: O,
-        metrics: Metrics,
-        tasks: TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(way: Way, opener: O, metrics: Metrics, shutdown: Shutdown) -> Self {
         Self {
             way,
             opener,
             metrics,
-            tasks,
             shutdown,
             advised: Arc::default(),
         }

@@ -26,11 +26,12 @@ pub(super) struct Ways {
 
 impl Ways {
     fn context(&self, way: Way) -> ingress::Context<Relay> {
-        let (tasks, stop) = (
-            self.shutdown.tasks().clone(),
-            self.shutdown.draining().clone(),
-        );
-        ingress::Context::new(way, self.relay.clone(), self.metrics.clone(), tasks, stop)
+        ingress::Context::new(
+            way,
+            self.relay.clone(),
+            self.metrics.clone(),
+            self.shutdown.clone(),
+        )
     }
 
     pub(super) fn tls(&self, listener: Option<Tcp>, bound: Option<SocketAddr>, routes: &Routes) {

@@ -49,7 +49,7 @@ pub(super) async fn accept_loop<O, L, F>(
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = context.shutdown.cancelled() => return,
+            () = context.shutdown.draining().cancelled() => return,
             accepted = async {
                 let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
                 (listener.accept().await, permit)
@@ -69,7 +69,7 @@ pub(super) async fn accept_loop<O, L, F>(
                     serving.await;
                     drop((open, permit));
                 };
-                context.tasks.spawn(task.instrument(span));
+                context.shutdown.spawn(task.instrument(span));
             }
             // The caller gave up while it waited: nothing is wrong here (accept(2) passes such errors on).
             (Err(error), _) if is_the_callers(&error) => {
@@ -138,7 +138,7 @@ mod tests {
             while served.load(Ordering::Relaxed) == 0 {
                 tokio::time::sleep(PAUSE_MIN).await;
             }
-            context.shutdown.cancel();
+            context.shutdown.draining().cancel();
         };
         tokio::join!(looping, stopping);
         // 10 + 20 + 40 + 80 + 160 ms.
@@ -178,5 +178,19 @@ mod tests {
         for count in [flooded, beside] {
             assert_eq!(count.load(Ordering::Relaxed), CONNECTIONS);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_kill_ends_connections_that_would_not_end() {
+        let context = context(Way::Tls, Fake::refusing());
+        let stop = CancellationToken::new();
+        let listener = Failing(AtomicUsize::new(6));
+        let looping = accept_loop(&context, listener, &stop, |_io, _client| {
+            stop.cancel();
+            std::future::pending()
+        });
+        looping.await;
+        assert!(!context.shutdown.finish(Duration::from_secs(5)).await);
+        assert!(context.shutdown.tasks().is_empty());
     }
 }

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use self::exchange::Exchange;
-use self::guard::{Activity, Due, Guarded};
+use self::guard::{Activity, Due, Guarded, Whole};
 use self::pool::Pool;
 use super::Context;
 use super::accept::accept_loop;
@@ -125,9 +125,10 @@ impl<O: Open> Http<O> {
     }
 
     async fn tidy(&self) {
-        while !self.context.shutdown.is_cancelled() {
+        let draining = self.context.shutdown.draining();
+        while !draining.is_cancelled() {
             tokio::select! {
-                () = self.context.shutdown.cancelled() => {}
+                () = draining.cancelled() => {}
                 () = tokio::time::sleep(SWEEP) => self.pool.sweep(),
             }
         }
@@ -151,6 +152,8 @@ impl<O: Open> Http<O> {
             .serve_connection(io, service)
             .with_upgrades();
         tokio::pin!(connection);
+        // Drops before the connection, which then sees what it has to say.
+        let _whole = Whole(Arc::clone(&activity));
         let mut draining = false;
         loop {
             let due = match activity.due(&self.settings) {
@@ -169,7 +172,7 @@ impl<O: Open> Http<O> {
                     }
                     return;
                 }
-                () = self.context.shutdown.cancelled(), if !draining => {
+                () = self.context.shutdown.draining().cancelled(), if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }

@@ -115,7 +115,7 @@ impl<O: Open> Exchange<O> {
         let on_node = hyper::upgrade::on(&mut response);
         self.http
             .context
-            .tasks
+            .shutdown
             .spawn(upgrade::join::<O, C>(on_client, on_node));
         let mut response = response.map(|_| body::none());
         headers::back(response.headers_mut(), agreed);
