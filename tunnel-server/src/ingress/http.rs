@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_tunnel_proto::sync::Mutex;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -142,10 +143,12 @@ impl<O: Open> Http<O> {
             http: Arc::clone(&self),
             client,
             activity: Arc::clone(&activity),
+            upgraded: Mutex::default(),
         });
+        let serving = Arc::clone(&exchange);
         let service = service_fn(move |request| {
-            let exchange = Arc::clone(&exchange);
-            async move { Ok::<_, Infallible>(exchange.answer::<C>(request).await) }
+            let exchange = Arc::clone(&serving);
+            async move { Ok::<_, Infallible>(exchange.answer(request).await) }
         });
         let connection = http1::Builder::new()
             .max_buf_size(BUFFER_MAX)
@@ -169,8 +172,9 @@ impl<O: Open> Http<O> {
                 result = &mut connection => {
                     if let Err(error) = result {
                         tracing::debug!(%error, "a caller's connection ended");
+                        return;
                     }
-                    return;
+                    break;
                 }
                 () = self.context.shutdown.draining().cancelled(), if !draining => {
                     draining = true;
@@ -179,6 +183,10 @@ impl<O: Open> Http<O> {
                 () = activity.changed() => {}
                 () = tokio::time::sleep_until(due) => {}
             }
+        }
+        let upgraded = exchange.upgraded.lock().take();
+        if let Some((client, node)) = upgraded {
+            upgrade::join::<O, C>(client, node).await;
         }
     }
 }
