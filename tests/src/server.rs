@@ -87,7 +87,12 @@ impl Server {
         let bind = async move {
             let app = App::bind_with(config, clock).await?;
             let (shutdown, bound) = (app.shutdown(), app.bound().clone());
-            Ok((shutdown, bound, app.run(std::future::pending())))
+            let run = async move {
+                app.run(std::future::pending())
+                    .await
+                    .expect("no part of the server dies");
+            };
+            Ok((shutdown, bound, run))
         };
         let (program, bound) = Program::start(bind).await?;
         self.agents = bound.agents;

@@ -1,13 +1,13 @@
 //! Where the server's parts are put together, and the only place: it opens the state, binds every listener first and
 //! says what it bound, then runs the ways in until it is told to stop.
 
+mod aside;
 mod control;
 mod sockets;
 mod ways;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
@@ -16,14 +16,14 @@ use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::telemetry::health::{Health, Part};
 use edge_tunnel_proto::telemetry::systemd;
 use prometheus_client::registry::Registry;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{field, info, warn};
+use tracing::{error, field, info, warn};
 
 use crate::admin::{self, Pages};
 use crate::agents::{self, Agents};
 use crate::config::RunConfig;
 use crate::identity::{Identity, Settings};
+use crate::ingress::tls::ports::States;
 use crate::ingress::{self};
 use crate::relay::{self, Relay};
 use crate::route::Routes;
@@ -32,6 +32,7 @@ use crate::route::index::Index;
 use crate::route::ports::{self};
 use crate::session;
 use crate::sessions::Sessions;
+use aside::{Aside, refresh};
 pub use control::Control;
 pub use sockets::Bound;
 use sockets::Sockets;
@@ -40,9 +41,6 @@ use ways::Ways;
 /// A link on which nothing was heard for a heartbeat and this part of one is probed. Agents ask once in each: what is
 /// later than that is hardly on its way, and whoever only listens, as to a log, waits for the outcome.
 const LATE: u32 = 5;
-
-/// How often what others may have changed in the state folder is looked at.
-const REFRESH: Duration = Duration::from_secs(10);
 
 /// A server that is ready to run.
 #[derive(Debug)]
@@ -62,6 +60,7 @@ pub struct App {
     ingress: ingress::Metrics,
     health: Health,
     ready: Part,
+    aside: Aside,
 }
 
 impl App {
@@ -138,6 +137,7 @@ impl App {
             ingress,
             health,
             ready,
+            aside: Aside::default(),
         })
     }
 
@@ -166,7 +166,10 @@ impl App {
     }
 
     /// Runs until `stop`, then drains.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// When a part died that the server cannot run without; it has drained then, too. The text names the part.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self {
             bound,
             config,
@@ -176,6 +179,7 @@ impl App {
             listeners,
             health,
             ready,
+            mut aside,
             ..
         } = self;
         info!(
@@ -189,20 +193,33 @@ impl App {
             state_dir = %config.state_dir.display(),
             "server starts"
         );
-        // What only serves the rest, and ends with it.
-        let mut aside = JoinSet::new();
         let aside_stop = CancellationToken::new();
+        let port_listeners = States::default();
         if let Some(listener) = listeners.admin {
             let pages = Pages {
                 health,
                 registry: self.registry,
                 control: Arc::clone(&control),
+                port_listeners: port_listeners.clone(),
             };
-            aside.spawn(admin::serve(listener, pages, aside_stop.clone()));
+            aside.spawn(
+                "the pages of --admin-listen",
+                admin::serve(listener, pages, aside_stop.clone()),
+            );
         }
-        aside.spawn(listeners.commands.serve(control, aside_stop.clone()));
-        aside.spawn(refresh(context.identity.clone()));
-        aside.spawn(systemd::watchdog());
+        aside.spawn(
+            "the admin socket",
+            listeners.commands.serve(control, aside_stop.clone()),
+        );
+        aside.spawn(
+            "the watch over the state folder",
+            refresh(context.identity.clone()),
+        );
+        aside.spawn("the systemd watchdog", async {
+            systemd::watchdog().await;
+            // It ends where systemd wants none.
+            std::future::pending::<()>().await;
+        });
         let identity = context.identity.clone();
         let agents = Agents {
             context,
@@ -211,7 +228,9 @@ impl App {
             proxy_protocol: config.agents_proxy_protocol,
         };
         let revocations = agents.clone();
-        aside.spawn(async move { revocations.enforce_revocations().await });
+        aside.spawn("the watch over revocations", async move {
+            revocations.enforce_revocations().await;
+        });
 
         let ways = Ways {
             relay: self.relay,
@@ -222,7 +241,7 @@ impl App {
             shutdown.spawn(source.run(shutdown.draining().clone()));
         }
         shutdown.spawn(listeners.agents.serve(agents));
-        ways.tls(listeners.tls, bound.tls, &self.routes);
+        ways.tls(listeners.tls, bound.tls, &self.routes, port_listeners);
         ways.http(
             listeners.http,
             bound.http,
@@ -232,10 +251,14 @@ impl App {
         ways.connect(listeners.connect, listeners.connect_uds, identity);
         ready.ready();
         systemd::ready();
-        tokio::select! {
-            () = stop => {}
-            () = shutdown.draining().cancelled() => {}
-        }
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            () = shutdown.draining().cancelled() => Ok(()),
+            died = aside.died() => {
+                error!("{died}");
+                Err(died.into())
+            }
+        };
         systemd::stopping();
         ready.not_ready("draining");
         info!(
@@ -247,6 +270,7 @@ impl App {
         }
         aside_stop.cancel();
         aside.shutdown().await;
+        outcome
     }
 }
 
@@ -267,21 +291,5 @@ async fn routes(
             Ok((routes, Some(source)))
         }
         None => Ok((Routes::new(index.apply([])), None)),
-    }
-}
-
-/// Takes over what others have changed in the state folder.
-async fn refresh(identity: Identity) {
-    loop {
-        tokio::time::sleep(REFRESH).await;
-        let identity = identity.clone();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "reads a folder of small files; one at a time"
-        )]
-        let reloaded = tokio::task::spawn_blocking(move || identity.reload()).await;
-        if let Ok(Err(error)) = reloaded {
-            warn!(%error, "the state folder cannot be read; what was read before stays");
-        }
     }
 }

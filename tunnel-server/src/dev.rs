@@ -105,7 +105,7 @@ pub async fn run(
     agent_stop.draining().cancel();
     agent.await?;
     server_stop.draining().cancel();
-    server.await?;
+    server.await??;
     parts.shutdown().await;
     Ok(())
 }

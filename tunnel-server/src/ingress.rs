@@ -6,11 +6,9 @@
 
 use std::sync::Arc;
 
+use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::sync::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::inbound::{Inbound, Way};
 use crate::refusal::Refusal;
@@ -32,42 +30,28 @@ pub mod unix;
 pub use metrics::Metrics;
 pub use open::Open;
 
-/// How many connections one way in serves at a time; more wait in the kernel's queue.
-const CONNECTIONS: usize = 16_384;
-
-/// What a way in works with. Cheap to clone; clones share the limit on connections, so each way gets its
-/// own by [`Context::new`] and its listeners clones of that.
+/// What a way in works with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context<O> {
     way: Way,
     opener: O,
     metrics: Metrics,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
-    permits: Arc<Semaphore>,
+    shutdown: Shutdown,
     /// When callers of `tls` that name no node were last given advice.
     advised: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<O: Open> Context<O> {
-    /// The context of `way`. Every connection becomes a task of `tasks`; `shutdown` ends the accepting, has
-    /// HTTP connections close after the answer in hand, and leaves carried streams to end by themselves.
+    /// The context of `way`. Every connection becomes a task of `shutdown`, whose draining ends the accepting, has
+    /// HTTP connections close after the answer in hand, and leaves carried streams to end by themselves; its kill
+    /// breaks off what is left.
     #[must_use]
-    pub fn new(
-        way: Way,
-        opener: O,
-        metrics: Metrics,
-        tasks: TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Self {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    pub fn new(way: Way, opener: O, metrics: Metrics, shutdown: Shutdown) -> Self {
         Self {
             way,
             opener,
             metrics,
-            tasks,
             shutdown,
-            permits,
             advised: Arc::default(),
         }
     }

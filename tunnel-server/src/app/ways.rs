@@ -26,14 +26,22 @@ pub(super) struct Ways {
 
 impl Ways {
     fn context(&self, way: Way) -> ingress::Context<Relay> {
-        let (tasks, stop) = (
-            self.shutdown.tasks().clone(),
-            self.shutdown.draining().clone(),
-        );
-        ingress::Context::new(way, self.relay.clone(), self.metrics.clone(), tasks, stop)
+        ingress::Context::new(
+            way,
+            self.relay.clone(),
+            self.metrics.clone(),
+            self.shutdown.clone(),
+        )
     }
 
-    pub(super) fn tls(&self, listener: Option<Tcp>, bound: Option<SocketAddr>, routes: &Routes) {
+    /// `states` learns how the listeners of `https-proxy-ports` fare.
+    pub(super) fn tls(
+        &self,
+        listener: Option<Tcp>,
+        bound: Option<SocketAddr>,
+        routes: &Routes,
+        states: tls::ports::States,
+    ) {
         let (Some(listener), Some(bound)) = (listener, bound) else {
             return;
         };
@@ -41,7 +49,6 @@ impl Ways {
         let never = CancellationToken::new();
         self.shutdown
             .spawn(tls::serve(context.clone(), listener, KUBELET_TLS, never));
-        let states = tls::ports::States::default();
         self.shutdown.spawn(tls::ports::serve_ports(
             context,
             routes.clone(),

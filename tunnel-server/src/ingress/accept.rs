@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -12,6 +13,10 @@ use super::Context;
 use super::open::Open;
 use super::socket::Socket;
 
+/// How many connections one listener serves at a time; more wait in the kernel's queue. Each listener has permits of
+/// its own: they are taken before it is known who comes, and strangers on a port must not keep out the callers of
+/// a unix socket.
+const CONNECTIONS: usize = 16_384;
 /// How long to wait after the first failed accept; doubled up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -37,13 +42,14 @@ pub(super) async fn accept_loop<O, L, F>(
     L: Listener,
     F: Future<Output = ()> + Send + 'static,
 {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut pause = PAUSE_MIN;
     loop {
-        let permits = Arc::clone(&context.permits);
+        let permits = Arc::clone(&permits);
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = context.shutdown.cancelled() => return,
+            () = context.shutdown.draining().cancelled() => return,
             accepted = async {
                 let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
                 (listener.accept().await, permit)
@@ -63,7 +69,7 @@ pub(super) async fn accept_loop<O, L, F>(
                     serving.await;
                     drop((open, permit));
                 };
-                context.tasks.spawn(task.instrument(span));
+                context.shutdown.spawn(task.instrument(span));
             }
             // The caller gave up while it waited: nothing is wrong here (accept(2) passes such errors on).
             (Err(error), _) if is_the_callers(&error) => {
@@ -132,7 +138,7 @@ mod tests {
             while served.load(Ordering::Relaxed) == 0 {
                 tokio::time::sleep(PAUSE_MIN).await;
             }
-            context.shutdown.cancel();
+            context.shutdown.draining().cancel();
         };
         tokio::join!(looping, stopping);
         // 10 + 20 + 40 + 80 + 160 ms.
@@ -141,5 +147,50 @@ mod tests {
             "{:?}",
             begun.elapsed()
         );
+    }
+
+    /// Has as many callers as are let in, and counts them.
+    struct Flooded(Arc<AtomicUsize>);
+
+    impl Listener for Flooded {
+        type Io = DuplexStream;
+
+        async fn accept(&self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            // As a socket's accept does under load: others have their turn.
+            tokio::task::consume_budget().await;
+            Ok((tokio::io::duplex(1).0, None))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_on_one_listener_leaves_the_others_their_places() {
+        let context = context(Way::Connect, Fake::refusing());
+        let never = CancellationToken::new();
+        let [flooded, beside] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let holding = |_io, _client| std::future::pending();
+        let flood = |count: &Arc<AtomicUsize>| {
+            accept_loop(&context, Flooded(Arc::clone(count)), &never, holding)
+        };
+        let both = async { tokio::join!(flood(&flooded), flood(&beside)) };
+        // Time passes only when nobody has anything left to do.
+        assert!(tokio::time::timeout(PAUSE_MIN, both).await.is_err());
+        for count in [flooded, beside] {
+            assert_eq!(count.load(Ordering::Relaxed), CONNECTIONS);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_kill_ends_connections_that_would_not_end() {
+        let context = context(Way::Tls, Fake::refusing());
+        let stop = CancellationToken::new();
+        let listener = Failing(AtomicUsize::new(6));
+        let looping = accept_loop(&context, listener, &stop, |_io, _client| {
+            stop.cancel();
+            std::future::pending()
+        });
+        looping.await;
+        assert!(!context.shutdown.finish(Duration::from_secs(5)).await);
+        assert!(context.shutdown.tasks().is_empty());
     }
 }

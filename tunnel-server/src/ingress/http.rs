@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_tunnel_proto::sync::Mutex;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -17,7 +18,7 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use self::exchange::Exchange;
-use self::guard::{Activity, Due, Guarded};
+use self::guard::{Activity, Due, Guarded, Whole};
 use self::pool::Pool;
 use super::Context;
 use super::accept::accept_loop;
@@ -125,9 +126,10 @@ impl<O: Open> Http<O> {
     }
 
     async fn tidy(&self) {
-        while !self.context.shutdown.is_cancelled() {
+        let draining = self.context.shutdown.draining();
+        while !draining.is_cancelled() {
             tokio::select! {
-                () = self.context.shutdown.cancelled() => {}
+                () = draining.cancelled() => {}
                 () = tokio::time::sleep(SWEEP) => self.pool.sweep(),
             }
         }
@@ -141,16 +143,20 @@ impl<O: Open> Http<O> {
             http: Arc::clone(&self),
             client,
             activity: Arc::clone(&activity),
+            upgraded: Mutex::default(),
         });
+        let serving = Arc::clone(&exchange);
         let service = service_fn(move |request| {
-            let exchange = Arc::clone(&exchange);
-            async move { Ok::<_, Infallible>(exchange.answer::<C>(request).await) }
+            let exchange = Arc::clone(&serving);
+            async move { Ok::<_, Infallible>(exchange.answer(request).await) }
         });
         let connection = http1::Builder::new()
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, service)
             .with_upgrades();
         tokio::pin!(connection);
+        // Drops before the connection, which then sees what it has to say.
+        let _whole = Whole(Arc::clone(&activity));
         let mut draining = false;
         loop {
             let due = match activity.due(&self.settings) {
@@ -166,16 +172,21 @@ impl<O: Open> Http<O> {
                 result = &mut connection => {
                     if let Err(error) = result {
                         tracing::debug!(%error, "a caller's connection ended");
+                        return;
                     }
-                    return;
+                    break;
                 }
-                () = self.context.shutdown.cancelled(), if !draining => {
+                () = self.context.shutdown.draining().cancelled(), if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 () = activity.changed() => {}
                 () = tokio::time::sleep_until(due) => {}
             }
+        }
+        let upgraded = exchange.upgraded.lock().take();
+        if let Some((client, node)) = upgraded {
+            upgrade::join::<O, C>(client, node).await;
         }
     }
 }

@@ -110,6 +110,11 @@ impl Metrics {
     }
 
     #[cfg(test)]
+    pub(super) fn open(&self, way: Way) -> i64 {
+        self.open.get_or_create(&WayLabel { way: way.name() }).get()
+    }
+
+    #[cfg(test)]
     pub(super) fn requests(&self, way: Way, outcome: &'static str) -> u64 {
         self.requests
             .get_or_create(&RequestLabel {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use edge_tunnel_proto::id;
+use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::sync::Mutex;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::open::Open;
 use super::socket::Socket;
@@ -98,11 +98,5 @@ impl Open for Fake {
 }
 
 pub(super) fn context(way: Way, opener: Fake) -> Context<Fake> {
-    Context::new(
-        way,
-        opener,
-        Metrics::default(),
-        TaskTracker::new(),
-        CancellationToken::new(),
-    )
+    Context::new(way, opener, Metrics::default(), Shutdown::new())
 }

@@ -25,7 +25,7 @@ fn start(fake: Fake) -> (Context<Fake>, DuplexStream) {
         grant: None,
     };
     context
-        .tasks
+        .shutdown
         .spawn(async move { serving.connect(server, None, who).await });
     (context, client)
 }
@@ -279,6 +279,6 @@ async fn over_tls_a_certificate_names_the_caller() {
     );
     assert!(connect(client().with_no_client_auth()).await.is_err());
     assert_eq!(fake.destinations().len(), 1);
-    context.shutdown.cancel();
+    context.shutdown.draining().cancel();
     serving.await.unwrap();
 }

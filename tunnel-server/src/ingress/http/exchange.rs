@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use edge_tunnel_proto::id::RequestId;
+use edge_tunnel_proto::sync::Mutex;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use super::body::{self, Answer, FromNode, Outgoing};
 use super::guard::{Activity, Busy};
-use super::{Http, destination, headers, upgrade};
+use super::{Http, destination, headers};
 use crate::inbound::{Caller, Inbound, Way};
 use crate::ingress::metrics::OPENED;
 use crate::ingress::open::Open;
-use crate::ingress::socket::Socket;
 use crate::refusal::{Kind, Refusal};
 use crate::route::Route;
 use crate::route::ports::{KUBELET_HTTP, KUBELET_TLS};
@@ -29,14 +30,17 @@ pub(super) struct Exchange<O> {
     pub(super) http: Arc<Http<O>>,
     pub(super) client: Option<SocketAddr>,
     pub(super) activity: Arc<Activity>,
+    /// The two ends of a request that left HTTP, for the connection's own task to join: as long as they are joined it
+    /// keeps its place among the connections, and the kill reaches it.
+    pub(super) upgraded: Mutex<Option<(OnUpgrade, OnUpgrade)>>,
 }
 
 impl<O: Open> Exchange<O> {
-    /// Answers one request. `C` is the caller's socket, for a request that leaves HTTP.
-    pub(super) async fn answer<C: Socket>(&self, request: Request<Incoming>) -> Response<Answer> {
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         // Behind such a head nothing was checked: no second request is taken from the connection.
         let last = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
-        let mut response = match self.serve::<C>(request).await {
+        let mut response = match self.serve(request).await {
             Ok(response) => response,
             Err(refusal) => refused(&refusal),
         };
@@ -48,10 +52,7 @@ impl<O: Open> Exchange<O> {
         response
     }
 
-    async fn serve<C: Socket>(
-        &self,
-        mut request: Request<Incoming>,
-    ) -> Result<Response<Answer>, Refusal> {
+    async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
         if !self.http.settings.allows(self.client) {
             let from = self
                 .client
@@ -113,10 +114,7 @@ impl<O: Open> Exchange<O> {
             return Err(Refusal::new(Kind::BadGateway, "bad_response", message));
         };
         let on_node = hyper::upgrade::on(&mut response);
-        self.http
-            .context
-            .tasks
-            .spawn(upgrade::join::<O, C>(on_client, on_node));
+        *self.upgraded.lock() = Some((on_client, on_node));
         let mut response = response.map(|_| body::none());
         headers::back(response.headers_mut(), agreed);
         Ok(response)

@@ -143,6 +143,19 @@ impl Drop for Busy {
     }
 }
 
+/// A connection that ends with a request in hand ends as a failure, whatever drops it, the kill of a shutdown most of
+/// all: a caller may take its end for the end of the body.
+#[derive(Debug)]
+pub(super) struct Whole(pub(super) Arc<Activity>);
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if self.0.requests.load(Ordering::Relaxed) > 0 {
+            self.0.broke();
+        }
+    }
+}
+
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Guarded<C: Socket> {

@@ -62,7 +62,7 @@ impl<O: Open> Http<O> {
             .handshake(TokioIo::new(stream));
         let (sender, connection) = shaking.await.map_err(|error| broke(route, &error))?;
         let (pool, told) = (self.pool.clone(), retired.clone());
-        self.context.tasks.spawn(async move {
+        self.context.shutdown.spawn(async move {
             let mut running = std::pin::pin!(connection.with_upgrades());
             let ended = tokio::select! {
                 ended = &mut running => ended,
@@ -84,7 +84,7 @@ impl<O: Open> Http<O> {
             return;
         }
         let pool = self.pool.clone();
-        self.context.tasks.spawn(async move {
+        self.context.shutdown.spawn(async move {
             if connection.sender.ready().await.is_ok() {
                 pool.put(key, connection);
             }

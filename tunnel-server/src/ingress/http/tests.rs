@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::inbound::Way;
@@ -36,12 +37,22 @@ fn settings() -> Settings {
 fn dial(http: &Arc<Http<Fake>>) -> DuplexStream {
     let (client, server) = tokio::io::duplex(64 * 1024);
     let serving = Arc::clone(http);
-    http.context.tasks.spawn(async move {
+    http.context.shutdown.spawn(async move {
         serving
             .connection(server, Some(CLIENT.parse().unwrap()))
             .await;
     });
     client
+}
+
+/// A TCP connection: the caller's end, the server's, and where that one comes from.
+async fn tcp() -> (TcpStream, TcpStream, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (socket, from) = listener.accept().await.unwrap();
+    (client, socket, from)
 }
 
 /// Everything that comes back for these bytes until the server closes.

@@ -96,7 +96,7 @@ pub async fn serve_ports<O: Open>(context: Context<O>, routes: Routes, ip: IpAdd
             )
             .collect();
         tokio::select! {
-            () = context.shutdown.cancelled() => return,
+            () = context.shutdown.draining().cancelled() => return,
             changed = tables.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRY), if !failed.is_empty() => {}
         }
@@ -112,7 +112,7 @@ fn open<O: Open>(
     let address = listener.address();
     let stop = CancellationToken::new();
     context
-        .tasks
+        .shutdown
         .spawn(serve(context.clone(), listener, port, stop.clone()));
     Ok((address, stop.drop_guard()))
 }

@@ -29,7 +29,7 @@ async fn answer(fake: Fake, bytes: &[u8]) -> (Vec<u8>, Context<Fake>) {
     let context = context(Way::Tls, fake);
     let serving = context.clone();
     context
-        .tasks
+        .shutdown
         .spawn(async move { serving.pass(server, None, KUBELET).await });
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
@@ -181,6 +181,6 @@ async fn listeners_follow_the_table_and_one_that_fails_is_alone() {
     client.read_to_end(&mut back).await.unwrap();
     assert_eq!(back, hello(&[sni(b"edge-1")], 500));
     assert!(TcpStream::connect((ip, a)).await.is_err());
-    context.shutdown.cancel();
+    context.shutdown.draining().cancel();
     task.await.unwrap();
 }

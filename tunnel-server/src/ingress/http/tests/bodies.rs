@@ -1,5 +1,3 @@
-use tokio::net::{TcpListener, TcpStream};
-
 use super::*;
 
 /// A node that sends back the raw bytes of one request, once it has seen `end`.
@@ -139,20 +137,47 @@ async fn a_response_that_breaks_off_is_a_reset() {
         }),
         settings(),
     );
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap())
-        .await
-        .unwrap();
-    let (socket, from) = listener.accept().await.unwrap();
+    let (mut client, socket, from) = tcp().await;
     let serving = Arc::clone(&http);
     http.context
-        .tasks
+        .shutdown
         .spawn(async move { serving.connection(socket, Some(from)).await });
     client
         .write_all(b"GET / HTTP/1.0\r\nHost: edge-1\r\n\r\n")
         .await
         .unwrap();
     let mut answer = Vec::new();
+    let error = client.read_to_end(&mut answer).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// The kill of a shutdown comes between the caller and the stream to the node, which it would have seen break.
+#[tokio::test]
+async fn a_response_that_the_kill_breaks_off_is_a_reset() {
+    let fake = Fake::to(|_inbound, mut stream: DuplexStream| async move {
+        read_until(&mut stream, "\r\n\r\n").await;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    });
+    let http = server(fake, settings());
+    let (mut client, socket, from) = tcp().await;
+    let serving = Arc::clone(&http);
+    http.context
+        .shutdown
+        .spawn(async move { serving.connection(socket, Some(from)).await });
+    client
+        .write_all(b"GET / HTTP/1.0\r\nHost: edge-1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"half") {
+        assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    let whole = http.context.shutdown.finish(Duration::ZERO).await;
+    assert!(!whole && http.context.shutdown.tasks().is_empty());
     let error = client.read_to_end(&mut answer).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }

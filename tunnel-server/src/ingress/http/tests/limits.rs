@@ -142,7 +142,7 @@ async fn waiting_connections_to_nodes_are_given_up_in_time() {
     assert_eq!(waiting(), 1);
     tokio::time::sleep(2 * SWEEP).await;
     assert_eq!(waiting(), 0);
-    http.context.shutdown.cancel();
+    http.context.shutdown.draining().cancel();
     tidy.await.unwrap();
 }
 
@@ -186,7 +186,7 @@ async fn shutdown_lets_the_response_in_hand_finish() {
     while fake.destinations().is_empty() {
         tokio::task::yield_now().await;
     }
-    http.context.shutdown.cancel();
+    http.context.shutdown.draining().cancel();
     http.pool.close();
     assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0);
     go.send(true).unwrap();
@@ -196,6 +196,6 @@ async fn shutdown_lets_the_response_in_hand_finish() {
         answer.contains("connection: close\r\n") && answer.ends_with("done"),
         "{answer}"
     );
-    http.context.tasks.close();
-    http.context.tasks.wait().await;
+    http.context.shutdown.tasks().close();
+    http.context.shutdown.tasks().wait().await;
 }

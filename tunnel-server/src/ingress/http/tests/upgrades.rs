@@ -76,3 +76,35 @@ async fn an_upgrade_never_takes_a_waiting_connection() {
     ask(&http, ASK).await;
     assert_eq!(fake.destinations().len(), 2);
 }
+
+#[tokio::test]
+async fn an_upgraded_connection_counts_until_it_ends_and_the_kill_ends_it() {
+    for kill in [false, true] {
+        let http = server(speaker(), settings());
+        let context = http.context.clone();
+        let listener = Tcp::bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let address = listener.address();
+        let serving = serve(context.clone(), listener, http.routes.clone(), settings());
+        context.shutdown.spawn(serving);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(ASK.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hello ") {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        // Not what hyper has let go of by now, but what its task holds.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(context.metrics.open(Way::Http), 1);
+        if kill {
+            assert!(!context.shutdown.finish(Duration::ZERO).await);
+            assert!(context.shutdown.tasks().is_empty());
+        } else {
+            client.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(rest, b" bye");
+            assert!(context.shutdown.finish(Duration::from_secs(10)).await);
+        }
+        assert_eq!(context.metrics.open(Way::Http), 0);
+    }
+}

@@ -1,0 +1,123 @@
+//! What only serves the rest of the server, and ends with it: pages, commands, the watch over revocations. None of them
+//! ends by itself, so one that does is a fault that must not go unseen.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinSet};
+use tracing::warn;
+
+use crate::identity::Identity;
+
+/// How often what others may have changed in the state folder is looked at.
+const REFRESH: Duration = Duration::from_secs(10);
+
+/// The parts, by name. They end when this drops.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+/// One of them has ended.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{part} died ({why}), and the server does not run without: it drains and exits. This is a fault of edge-tunnel: \
+     please report it, with the log lines before this one"
+)]
+pub(super) struct Died {
+    part: &'static str,
+    why: String,
+}
+
+impl Aside {
+    /// Runs `task`, which `part` names for whoever reads the log.
+    pub(super) fn spawn(
+        &mut self,
+        part: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let id = self.tasks.spawn(task).id();
+        self.names.insert(id, part);
+    }
+
+    /// Waits until one of them ends. Cancel safe.
+    pub(super) async fn died(&mut self) -> Died {
+        let (id, why) = match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => (id, "it ended".to_owned()),
+            Some(Err(error)) => (error.id(), error.to_string()),
+            None => std::future::pending().await,
+        };
+        let part = self.names.get(&id).copied().unwrap_or("a part");
+        Died { part, why }
+    }
+
+    /// Ends them all, and waits until they have.
+    pub(super) async fn shutdown(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Takes over what others have changed in the state folder.
+pub(super) async fn refresh(identity: Identity) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        let identity = identity.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "reads a folder of small files; one at a time"
+        )]
+        let reloaded = tokio::task::spawn_blocking(move || identity.reload()).await;
+        if let Ok(Err(error)) = reloaded {
+            warn!(%error, "the state folder cannot be read; what was read before stays");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use crate::app::App;
+    use crate::config::{Cli, Command};
+
+    /// What the watch over revocations would be, if it had a fault.
+    async fn faulty() {
+        panic!("a fault");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_dies_ends_the_server_and_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().display().to_string();
+        let mut line = vec!["edge-tunnel-server", "run", "--state-dir", &state];
+        for flag in [
+            "--agents-listen",
+            "--tls-listen",
+            "--http-listen",
+            "--admin-listen",
+        ] {
+            line.extend([flag, "127.0.0.1:0"]);
+        }
+        let Command::Run(config) = Cli::try_parse_from(line).unwrap().command else {
+            unreachable!("the command line says run");
+        };
+        let mut app = App::bind(*config).await.unwrap();
+        let draining = app.shutdown().draining().clone();
+        app.aside.spawn("the watch over revocations", faulty());
+        let running = app.run(std::future::pending());
+        let error = tokio::time::timeout(Duration::from_secs(20), running)
+            .await
+            .expect("it ends by itself")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("the watch over revocations died ("),
+            "{error}"
+        );
+        assert!(error.contains("a fault"), "{error}");
+        assert!(draining.is_cancelled());
+    }
+}
