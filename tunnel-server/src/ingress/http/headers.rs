@@ -25,6 +25,9 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 /// What the protocol needs to be understood at all: `Connection` cannot name it away.
 const INDISPENSABLE: [HeaderName; 2] = [HOST, CONTENT_LENGTH];
 
+/// How much of a `Transfer-Encoding` is shown to a person, in characters.
+const CODINGS_MAX: usize = 80;
+
 /// The protocol that these headers ask to go over to. HTTP/2 is none of them: its `h2c` upgrade is obsolete
 /// (RFC 9113, 3.1) and concerns this hop alone.
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -70,6 +73,26 @@ pub(super) fn onward(
         REQUEST_ID,
         HeaderValue::from_str(&id.to_string()).expect("hexadecimal digits are a header's value"),
     );
+}
+
+/// Has one thing alone say how long a response is. `chunked` is the transfer coding that this hop undoes, and it
+/// overrides `Content-Length`, which must not go on beside it: the caller would lose what is beyond that length
+/// (RFC 9112, 6.3). Says whether the connection may carry another response, which it may not where the node
+/// cannot frame this one, or which codings were used that would go on undone and unnamed.
+pub(super) fn framing(headers: &mut HeaderMap) -> Result<bool, String> {
+    let values = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(codings) = values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .reduce(|list, value| list + ", " + value)
+    else {
+        return Ok(true);
+    };
+    match codings.trim().to_ascii_lowercase().as_str() {
+        "chunked" => Ok(headers.remove(CONTENT_LENGTH).is_none()),
+        // No coding at all, from before RFC 7230.
+        "identity" => Ok(false),
+        _ => Err(codings.chars().take(CODINGS_MAX).collect()),
+    }
 }
 
 /// Makes a node's headers those of a response to the caller.
@@ -235,5 +258,33 @@ mod tests {
         ]);
         onward(&mut headers, None, RequestId(1), None);
         assert_eq!(headers[TRANSFER_ENCODING], "chunked");
+    }
+
+    #[test]
+    fn one_thing_says_how_long_a_response_is() {
+        let both = [("content-length", "3"), ("transfer-encoding", "Chunked")];
+        let mut headers = map(&both);
+        assert_eq!(framing(&mut headers), Ok(false));
+        assert_eq!(lines(&headers), ["transfer-encoding: Chunked"]);
+        assert_eq!(framing(&mut map(&both[..1])), Ok(true));
+        assert_eq!(framing(&mut map(&both[1..])), Ok(true));
+        let mut headers = map(&[both[0], ("transfer-encoding", "identity")]);
+        assert_eq!(framing(&mut headers), Ok(false));
+        assert_eq!(headers[CONTENT_LENGTH], "3");
+        for codings in [
+            "gzip",
+            "gzip, chunked",
+            "chunked, identity",
+            "chunked, chunked",
+            "",
+        ] {
+            let mut headers = map(&[("transfer-encoding", codings)]);
+            assert_eq!(framing(&mut headers), Err(codings.to_owned()));
+        }
+        let two = [
+            ("transfer-encoding", "gzip"),
+            ("transfer-encoding", "chunked"),
+        ];
+        assert_eq!(framing(&mut map(&two)), Err("gzip, chunked".to_owned()));
     }
 }

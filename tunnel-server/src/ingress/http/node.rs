@@ -8,6 +8,7 @@ use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 
 use super::body::{self, Outgoing};
+use super::headers;
 use super::pool::{Connection, Key};
 use super::{BUFFER_MAX, Http};
 use crate::inbound::Inbound;
@@ -29,10 +30,7 @@ impl<O: Open> Http<O> {
         if !fresh && let Some(mut waiting) = self.pool.take(&key) {
             let again = replay(&request);
             match waiting.sender.try_send_request(request).await {
-                Ok(response) => {
-                    self.keep(key, waiting, reusable);
-                    return Ok(response);
-                }
+                Ok(response) => return self.answered(key, waiting, reusable, response),
                 // The node may have closed the connection while the request was on its way: that is no
                 // answer. What never left is sent again, and so is what may be done twice (RFC 9110, 9.2.2).
                 Err(mut error) => match error
@@ -50,7 +48,26 @@ impl<O: Open> Http<O> {
             .send_request(request)
             .await
             .map_err(|error| broke(route, &error))?;
-        self.keep(key, connection, reusable);
+        self.answered(key, connection, reusable, response)
+    }
+
+    /// Takes a response that can be passed on, and has its connection wait for the next request if it may.
+    fn answered(
+        &self,
+        key: Key,
+        connection: Connection,
+        reusable: bool,
+        mut response: Response<Incoming>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let (node, target) = &key;
+        let framed = headers::framing(response.headers_mut()).map_err(|codings| {
+            let message = format!(
+                "node {node}: {target} answered with Transfer-Encoding {codings:?}, of which only \"chunked\" alone is \
+                 undone here; have the service use Content-Encoding"
+            );
+            Refusal::new(Kind::BadGateway, "bad_response", message)
+        })?;
+        self.keep(key, connection, reusable && framed);
         Ok(response)
     }
 

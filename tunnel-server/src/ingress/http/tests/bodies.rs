@@ -55,6 +55,61 @@ async fn chunked_bodies_and_their_trailers_pass_both_ways() {
     }
 }
 
+/// The chunks say how long it is (RFC 9112, 6.3): cut to the length beside them it would look whole.
+#[tokio::test]
+async fn a_response_with_chunks_and_a_length_loses_nothing() {
+    for fields in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3",
+        "Transfer-Encoding: chunked\r\nContent-Length: 300\r\nConnection: transfer-encoding",
+    ] {
+        let response =
+            format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n");
+        let fake = node(move |_, _| response.clone());
+        let http = server(fake.clone(), settings());
+        for version in ["1", "0"] {
+            let request =
+                format!("GET / HTTP/1.{version}\r\nHost: edge-1\r\nConnection: close\r\n\r\n");
+            let answer = ask(&http, &request).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(!head.contains("content-length"), "{fields}: {answer}");
+            let whole = if version == "1" {
+                "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+            } else {
+                "hello world"
+            };
+            assert_eq!(body, whole, "{fields}: {answer}");
+        }
+        // What frames one response twice may frame the next one wrongly.
+        assert_eq!(fake.destinations().len(), 2, "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_in_a_coding_that_is_not_undone_is_a_502() {
+    for codings in ["gzip", "gzip, chunked", "chunked, gzip"] {
+        let http = server(
+            node(move |_, _| {
+                format!(
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: {codings}\r\nContent-Length: 1\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+                )
+            }),
+            settings(),
+        );
+        let answer = ask(
+            &http,
+            "GET / HTTP/1.1\r\nHost: edge-1\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 502 ") && answer.contains(&format!("{codings:?}")),
+            "{answer}"
+        );
+        assert_eq!(http.context.metrics.requests(Way::Http, "bad_response"), 1);
+        assert_eq!(http.context.metrics.requests(Way::Http, "opened"), 0);
+    }
+}
+
 #[tokio::test]
 async fn bodies_stream_in_both_directions() {
     let fake = Fake::to(|_inbound, mut stream: DuplexStream| async move {
@@ -93,6 +148,28 @@ async fn responses_without_bodies_stay_as_they_are() {
             "HTTP/1.1 204 No Content\r\n\r\n",
             "204 No Content\r\n",
         ),
+        // Where there is no body, neither of the two says anything.
+        (
+            "HEAD",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "200 OK\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "304 Not Modified\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "204 No Content\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\
+             HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "content-length: 0\r\n",
+        ),
     ] {
         let http = server(mirror("\r\n\r\n", |_| answer.to_owned()), settings());
         let answer = ask(
@@ -104,6 +181,7 @@ async fn responses_without_bodies_stay_as_they_are() {
             answer.contains(expected) && answer.ends_with("\r\n\r\n"),
             "{answer}"
         );
+        assert!(!answer.contains("transfer-encoding"), "{answer}");
     }
 }
 
