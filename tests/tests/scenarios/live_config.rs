@@ -118,7 +118,7 @@ async fn an_https_port_whose_listener_is_taken_is_its_own_problem_alone() {
             .sum("ingress_port_listeners", &[&label])
     };
     assert!((counted("failed").await - 1.0).abs() < 0.1);
-    let page = edge_tunnel_tests::metrics::page(server.admin(), "/")
+    let page = metrics::page(server.admin(), "/")
         .await
         .unwrap()
         .text();
