@@ -76,8 +76,8 @@ pub struct Uplink {
     )]
     pub trust_domain: TrustDomain,
 
-    /// A file with the join token, needed until the node has its certificate; - reads it from standard input, once, at
-    /// the start. The token itself may be in the environment as EDGE_TUNNEL_TOKEN
+    /// A file with the join token, needed until the node has its certificate, and after that was revoked; - reads it
+    /// from standard input, once, at a start without a certificate. The token itself may be in the environment as EDGE_TUNNEL_TOKEN
     #[arg(long, env = "EDGE_TUNNEL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 

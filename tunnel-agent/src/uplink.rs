@@ -108,13 +108,14 @@ impl Uplink {
                     warn!("not connected: {problem}");
                     // The next attempt tries everything again: what carried the last session may be what is gone.
                     quic_blocked = false;
-                    if let Problem::Session(ended) = &problem {
-                        obey(&mut backoff, ended);
-                    }
-                    if let Problem::Enroll(error) = &problem
-                        && let Some(after) = error.retry_after()
-                    {
-                        backoff.at_least(after);
+                    match &problem {
+                        Problem::Session(ended) => obey(&mut backoff, ended),
+                        Problem::Enroll(error) | Problem::ShutOut { error, .. } => {
+                            if let Some(after) = error.retry_after() {
+                                backoff.at_least(after);
+                            }
+                        }
+                        Problem::Identity(_) | Problem::Dial(_) => {}
                     }
                 }
             }
@@ -124,8 +125,26 @@ impl Uplink {
         }
     }
 
-    /// Enrols if there is no usable certificate, dials and starts a session.
+    /// Starts a session; where the server says that this node's registration is over, by the join token that may be
+    /// there. The certificate goes first each time, since only the server knows which of the two is good; a token that
+    /// was redeemed before the end of the registration opens nothing there, so two machines cannot shut each other out
+    /// in turn.
     async fn connect(&self, order: Order) -> Result<Running, Problem> {
+        match self.connect_as_is(order).await {
+            Err(problem) if problem.shut_out() && self.token.is_some() => {
+                debug!("{problem}; trying the join token");
+                if let Err(error) = enroll::join(self).await {
+                    let problem = Box::new(problem);
+                    return Err(Problem::ShutOut { problem, error });
+                }
+                self.connect_as_is(order).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Enrols if there is no usable certificate, dials and starts a session.
+    async fn connect_as_is(&self, order: Order) -> Result<Running, Problem> {
         enroll::ensure(self).await.map_err(Problem::Enroll)?;
         let config = Arc::new(self.context.identity.session_config()?);
         let dialled = self.dialer.dial(&self.servers, order, &config).await?;
@@ -173,7 +192,7 @@ impl Uplink {
                 }
                 () = sleep_until(retry), if over_tls => {
                     let better = tokio::select! {
-                        better = self.connect(Order::QuicOnly) => better,
+                        better = self.connect_as_is(Order::QuicOnly) => better,
                         // A session that ends meanwhile is not kept waiting for its successor.
                         () = running.leaving.cancelled() => continue,
                     };
@@ -203,8 +222,10 @@ impl Uplink {
                 ..
             }) => {
                 tracing::error!(
-                    "the server does not take this identity any more: {reason}. To join again, give the agent a new join \
-                     token and remove certificate.pem from its state folder"
+                    "the server does not take this identity any more: {reason}. To join again, the agent needs a new join \
+                     token (`edge-tunnel-server token create --node {}`): in its --token-file, which it reads at each \
+                     attempt, or at its next start",
+                    self.node.get()
                 );
             }
             Some(ended) => warn!("the session ended: {ended}"),
@@ -248,6 +269,24 @@ enum Problem {
     Dial(#[from] dial::DialError),
     #[error(transparent)]
     Session(#[from] Ended),
+    #[error("{problem}; and the join token that is there does not help: {error}")]
+    ShutOut {
+        problem: Box<Problem>,
+        error: enroll::EnrollError,
+    },
+}
+
+impl Problem {
+    /// Whether the server has said that this node's registration is over: revoked, replaced, or lost by the server. Said
+    /// by a server that was believed, and about the certificate alone; a session that another host has ended is
+    /// dialled again first.
+    fn shut_out(&self) -> bool {
+        match self {
+            Self::Session(Ended::Told { code, .. }) => *code == Code::Revoked,
+            Self::Enroll(error) => error.shut_out(),
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -181,3 +181,19 @@ async fn a_node_that_missed_a_whole_rotation_says_what_to_do() {
     let said = node.says(&["certificate"]).await;
     assert!(said.contains("CA") || said.contains("bundle"), "{said}");
 }
+
+#[tokio::test]
+async fn a_node_that_was_revoked_while_its_certificate_ran_out_comes_back_by_a_token() {
+    let (clock, start) = clock();
+    let server = Server::start_with(&[], &[], clock.clone()).await;
+    let mut node = Node::new("cert-out", &server.agents()).clock(&clock);
+    node.enrol(&server).await;
+    node.stop().await;
+    server.must(&["nodes", "revoke", node.name()]).await;
+    clock.set(start + 31 * DAY);
+    node.start().await;
+    node.says(&["was revoked", "the join token expired"]).await;
+    server.token(node.name()).await;
+    node.ready().await;
+    works(&server, &node).await;
+}

@@ -204,8 +204,8 @@ impl Failure {
         let port = server.address.port;
         match (self, transport) {
             (Self::Judged(_), _) => {
-                "the server says why; a node that was revoked or replaced needs a new join token, and certificate.pem \
-                 removed from its state folder"
+                "the server says why; a node that was revoked or replaced needs a new join token (--token-file, or \
+                 EDGE_TUNNEL_TOKEN)"
                     .to_owned()
             }
             (Self::Handshake(HandshakeError::Timeout(_)), Transport::Quic) => {

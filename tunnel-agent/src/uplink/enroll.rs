@@ -8,6 +8,7 @@ use edge_tunnel_proto::codec::Kind;
 use edge_tunnel_proto::identity::{Token, TokenError as ParseError};
 use edge_tunnel_proto::message::enroll::{EnrollRequest, EnrollResponse};
 use edge_tunnel_proto::stream::{Framed, StreamError};
+use edge_tunnel_proto::transport::Closed;
 use rustls::ClientConfig;
 use tracing::info;
 
@@ -37,6 +38,9 @@ pub enum EnrollError {
     /// The conversation broke.
     #[error("enrolment: {0}")]
     Stream(#[from] StreamError),
+    /// The server ended the connection.
+    #[error("enrolment: {0}")]
+    Closed(Closed),
     /// No answer.
     #[error("enrolment: the server did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -51,6 +55,21 @@ impl EnrollError {
             _ => None,
         }
     }
+
+    /// Whether the server has said that this node's registration is over.
+    #[must_use]
+    pub fn shut_out(&self) -> bool {
+        matches!(
+            self,
+            Self::Identity(IdentityError::Refused {
+                code: Code::Revoked,
+                ..
+            }) | Self::Closed(Closed::There {
+                code: Code::Revoked,
+                ..
+            })
+        )
+    }
 }
 
 /// Makes sure that the node holds a certificate that a session can rest on: enrols with the join token, or renews an
@@ -60,22 +79,36 @@ impl EnrollError {
 /// When that fails; the text says what to do.
 pub async fn ensure(uplink: &Uplink) -> Result<(), EnrollError> {
     let identity = &uplink.context.identity;
-    let (config, request) = match identity.standing() {
-        Standing::Ready(_) => return Ok(()),
+    match identity.standing() {
+        Standing::Ready(_) => Ok(()),
         Standing::Expired(held) => {
             info!(node = %held.node, "the certificate has expired; renewing it");
-            (identity.renew_config()?, identity.late_renew_request()?)
+            let request = identity.late_renew_request()?;
+            obtain(uplink, identity.renew_config()?, &request).await
         }
-        Standing::Unenrolled => {
-            let source = uplink.token.as_ref().ok_or(IdentityError::NotEnrolled)?;
-            let token: Token = source.read().await?.expose().parse()?;
-            let request =
-                identity.join_request(&token, uplink.told.as_ref(), &uplink.node.get())?;
-            (identity.join_config(&token), request)
-        }
-    };
-    let response = ask(uplink, Arc::new(config), &request).await?;
-    let held = identity.take_in(response.outcome).await?;
+        Standing::Unenrolled => join(uplink).await,
+    }
+}
+
+/// Enrols with the join token, whatever certificate the node holds; that one stays until there is another.
+///
+/// # Errors
+/// When that fails; the text says what to do.
+pub async fn join(uplink: &Uplink) -> Result<(), EnrollError> {
+    let identity = &uplink.context.identity;
+    let source = uplink.token.as_ref().ok_or(IdentityError::NotEnrolled)?;
+    let token: Token = source.read().await?.expose().parse()?;
+    let request = identity.join_request(&token, uplink.told.as_ref(), &uplink.node.get())?;
+    obtain(uplink, identity.join_config(&token), &request).await
+}
+
+async fn obtain(
+    uplink: &Uplink,
+    config: ClientConfig,
+    request: &EnrollRequest,
+) -> Result<(), EnrollError> {
+    let response = ask(uplink, Arc::new(config), request).await?;
+    let held = uplink.context.identity.take_in(response.outcome).await?;
     info!(node = %held.node, "enrolled");
     uplink.node.set(held.node);
     Ok(())
@@ -109,7 +142,7 @@ async fn ask(
         // The server's last words on the connection say more than that the stream broke.
         Ok(Err(error)) => {
             match tokio::time::timeout(Duration::from_millis(200), lane.closed()).await {
-                Ok(closed) => Err(StreamError::Io(closed.to_string()).into()),
+                Ok(closed) => Err(EnrollError::Closed(closed)),
                 Err(_elapsed) => Err(error.into()),
             }
         }
