@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::ingress::tls::ports::States;
 use control::Control;
 
 pub mod control;
@@ -48,6 +49,8 @@ pub struct Pages<C> {
     pub registry: Registry,
     /// Asked by the status page.
     pub control: Arc<C>,
+    /// Shown by the status page.
+    pub port_listeners: States,
 }
 
 /// Serves the pages until `stop`. Cancel it last, so that a draining server still says that it drains.
@@ -99,7 +102,11 @@ impl<C: Control> Pages<C> {
             "/" => page(
                 StatusCode::OK,
                 HTML,
-                status::page(&self.control.overview(), &self.health),
+                status::page(
+                    &self.control.overview(),
+                    &self.health,
+                    &self.port_listeners.get(),
+                ),
             ),
             _ => page(
                 StatusCode::NOT_FOUND,

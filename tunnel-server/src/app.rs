@@ -23,6 +23,7 @@ use crate::admin::{self, Pages};
 use crate::agents::{self, Agents};
 use crate::config::RunConfig;
 use crate::identity::{Identity, Settings};
+use crate::ingress::tls::ports::States;
 use crate::ingress::{self};
 use crate::relay::{self, Relay};
 use crate::route::Routes;
@@ -193,11 +194,13 @@ impl App {
             "server starts"
         );
         let aside_stop = CancellationToken::new();
+        let port_listeners = States::default();
         if let Some(listener) = listeners.admin {
             let pages = Pages {
                 health,
                 registry: self.registry,
                 control: Arc::clone(&control),
+                port_listeners: port_listeners.clone(),
             };
             aside.spawn(
                 "the pages of --admin-listen",
@@ -238,7 +241,7 @@ impl App {
             shutdown.spawn(source.run(shutdown.draining().clone()));
         }
         shutdown.spawn(listeners.agents.serve(agents));
-        ways.tls(listeners.tls, bound.tls, &self.routes);
+        ways.tls(listeners.tls, bound.tls, &self.routes, port_listeners);
         ways.http(
             listeners.http,
             bound.http,

@@ -1,16 +1,23 @@
 //! The status page: one small page of plain HTML, without scripts, everything in it escaped.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use edge_tunnel_proto::id::Port;
 use edge_tunnel_proto::telemetry::health::Health;
 use edge_tunnel_proto::telemetry::version;
 
 use super::control::Overview;
+use crate::ingress::tls::ports::State;
 
-/// The most config errors that are listed; the metric has the whole number.
-const ERRORS_SHOWN: usize = 200;
+/// The most config errors, and listeners, that are listed; the metrics have the whole numbers.
+const SHOWN: usize = 200;
 
-pub(super) fn page(overview: &Overview, health: &Health) -> String {
+pub(super) fn page(
+    overview: &Overview,
+    health: &Health,
+    listeners: &BTreeMap<Port, State>,
+) -> String {
     let missing = health.missing();
     let ready = if missing.is_empty() {
         "ready"
@@ -37,7 +44,24 @@ pub(super) fn page(overview: &Overview, health: &Health) -> String {
     list(
         &mut html,
         "Config entries that are skipped",
-        errors.iter().take(ERRORS_SHOWN).cloned(),
+        errors.iter().take(SHOWN).cloned(),
+    );
+    let (mut failed, mut listening) = (Vec::new(), Vec::new());
+    for (port, state) in listeners {
+        match state {
+            State::Failed(why) => failed.push(format!("port {port}: {why}; tried again")),
+            State::Listening(at) => listening.push(format!("port {port}: {at}")),
+        }
+    }
+    list(
+        &mut html,
+        "Entries of https-proxy-ports without a listener",
+        failed.into_iter().take(SHOWN),
+    );
+    list(
+        &mut html,
+        "Listeners of https-proxy-ports",
+        listening.into_iter().take(SHOWN),
     );
     html.push_str("<p><a href=\"/readyz?verbose\">readyz</a> <a href=\"/metrics\">metrics</a></p>\n</body></html>\n");
     html
@@ -86,7 +110,7 @@ mod tests {
         };
         let health = Health::default();
         let _routes = health.register("routes", "<b>not read</b>");
-        let html = page(&overview, &health);
+        let html = page(&overview, &health, &BTreeMap::new());
         assert!(
             html.contains("00000000000000ab") && html.contains("<td>3</td>"),
             "{html}"
@@ -112,8 +136,32 @@ mod tests {
             sessions: 0,
             config_errors: vec!["bad".to_owned(); 10_000],
         };
-        let html = page(&overview, &Health::default());
+        let html = page(&overview, &Health::default(), &BTreeMap::new());
         assert!(html.contains("<td>10000</td>"), "the number is whole");
-        assert_eq!(html.matches("<li>bad</li>").count(), ERRORS_SHOWN);
+        assert_eq!(html.matches("<li>bad</li>").count(), SHOWN);
+    }
+
+    #[test]
+    fn a_port_without_its_listener_is_shown_with_the_reason() {
+        let overview = Overview {
+            replica: ReplicaId(1),
+            sessions: 0,
+            config_errors: Vec::new(),
+        };
+        let port = |number| Port::new(number).unwrap();
+        let listeners = BTreeMap::from([
+            (port(9443), State::Failed("9443 is <taken>".to_owned())),
+            (port(9444), State::Listening(([127, 0, 0, 1], 19444).into())),
+        ]);
+        let html = page(&overview, &Health::default(), &listeners);
+        let (failed, listening) = html.split_once("Listeners of https-proxy-ports").unwrap();
+        assert!(
+            failed.contains("<li>port 9443: 9443 is &lt;taken&gt;; tried again</li>"),
+            "{html}"
+        );
+        assert!(
+            listening.contains("<li>port 9444: 127.0.0.1:19444</li>"),
+            "{html}"
+        );
     }
 }

@@ -11,6 +11,7 @@ fn pages(health: &Health) -> Pages<Double> {
         health: health.clone(),
         registry: registry(),
         control: Arc::new(Double::default()),
+        port_listeners: States::default(),
     }
 }
 

@@ -34,7 +34,14 @@ impl Ways {
         )
     }
 
-    pub(super) fn tls(&self, listener: Option<Tcp>, bound: Option<SocketAddr>, routes: &Routes) {
+    /// `states` learns how the listeners of `https-proxy-ports` fare.
+    pub(super) fn tls(
+        &self,
+        listener: Option<Tcp>,
+        bound: Option<SocketAddr>,
+        routes: &Routes,
+        states: tls::ports::States,
+    ) {
         let (Some(listener), Some(bound)) = (listener, bound) else {
             return;
         };
@@ -42,7 +49,6 @@ impl Ways {
         let never = CancellationToken::new();
         self.shutdown
             .spawn(tls::serve(context.clone(), listener, KUBELET_TLS, never));
-        let states = tls::ports::States::default();
         self.shutdown.spawn(tls::ports::serve_ports(
             context,
             routes.clone(),
