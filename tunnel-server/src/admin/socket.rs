@@ -12,10 +12,7 @@
 //!
 //! Errors are `{"error": TEXT}` with a fitting status. The shapes are those of [`control`](super::control).
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,11 +21,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
 use super::http1;
+use crate::ingress::unix::file::SocketFile;
 
 mod api;
 
 /// The socket's name in the state folder.
 pub const SOCKET_FILE: &str = "admin.sock";
+
+/// Its owner alone may connect.
+const MODE: u32 = 0o600;
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +51,6 @@ pub struct AdminSocket {
     file: SocketFile,
 }
 
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
 impl AdminSocket {
     /// Binds the socket in `state_dir`. A file that is left of a dead server is replaced, one on which somebody
     /// answers is not. Call it within a tokio runtime.
@@ -65,37 +60,17 @@ impl AdminSocket {
     /// bytes or so is too long for a unix socket.
     pub fn bind(state_dir: &Path) -> Result<Self, SocketError> {
         let path = state_dir.join(SOCKET_FILE);
-        if UnixStream::connect(&path).is_ok() {
-            return Err(SocketError::InUse(path));
-        }
-        let failed = |error| SocketError::Io(path.clone(), error);
-        // Made under another name and moved when its mode is right: between bind(2) and chmod(2) anybody might
-        // connect. The move also replaces a stale file in one step.
-        let fresh = state_dir.join(format!("{SOCKET_FILE}.{}", std::process::id()));
-        remove(&fresh).map_err(failed)?;
-        let listener = UnixListener::bind(&fresh).map_err(failed)?;
-        let finish = || {
-            std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
-            let inode = std::fs::metadata(&fresh)?.ino();
-            std::fs::rename(&fresh, &path)?;
-            Ok(inode)
-        };
-        match finish() {
-            Ok(inode) => Ok(Self {
-                listener,
-                file: SocketFile { path, inode },
-            }),
-            Err(error) => {
-                let _left = remove(&fresh);
-                Err(failed(error))
-            }
+        match SocketFile::bind(&path, MODE) {
+            Ok((listener, file)) => Ok(Self { listener, file }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(SocketError::InUse(path)),
+            Err(error) => Err(SocketError::Io(path, error)),
         }
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.file.path
+        self.file.path()
     }
 
     /// Answers commands until `stop`, then removes the file.
@@ -104,21 +79,5 @@ impl AdminSocket {
         let answer = move |request| api::answer(Arc::clone(&control), request);
         http1::serve(http1::Listener::Unix(listener), answer, stop).await;
         drop(file);
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = std::fs::metadata(&self.path).is_ok_and(|now| now.ino() == self.inode);
-        if ours && let Err(error) = remove(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the admin socket's file cannot be removed");
-        }
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }

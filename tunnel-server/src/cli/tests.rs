@@ -246,6 +246,12 @@ async fn a_socket_is_taken_over_from_the_dead_alone() {
     drop(second);
     assert!(!path.exists());
 
+    // What is no socket is somebody's file.
+    std::fs::write(&path, "data").unwrap();
+    let error = AdminSocket::bind(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("no socket"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"data");
+
     let long = folder.path().join("x".repeat(120));
     std::fs::create_dir(&long).unwrap();
     assert!(matches!(AdminSocket::bind(&long), Err(SocketError::Io(..))));

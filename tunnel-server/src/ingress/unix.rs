@@ -1,15 +1,16 @@
-//! The unix socket listener: its file appears with its final permissions, replaces a dead one, and never a
-//! living one.
+//! The unix socket listener of callers.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::net::{UnixListener, UnixStream};
 
 use super::accept::Listener;
 use super::bind::Error;
+use file::SocketFile;
+
+pub mod file;
 
 /// Owner and group may connect: whoever can, reaches every port of every node unless `callers` says less.
 const MODE: u32 = 0o660;
@@ -18,9 +19,7 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub struct Unix {
     listener: UnixListener,
-    path: PathBuf,
-    /// Device and inode of our file, so that a successor's is left alone.
-    id: (u64, u64),
+    file: SocketFile,
 }
 
 impl Unix {
@@ -30,60 +29,15 @@ impl Unix {
     /// The path is no socket, a living process answers there, or the file cannot be made; the text names
     /// `flag`, which gave it.
     pub fn bind(path: &Path, flag: &'static str) -> Result<Self, Error> {
-        bind(path).map_err(|source| Error::new(path.display().to_string(), flag, source))
+        SocketFile::bind(path, MODE)
+            .map(|(listener, file)| Self { listener, file })
+            .map_err(|source| Error::new(path.display().to_string(), flag, source))
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-fn bind(path: &Path) -> io::Result<Unix> {
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "there is a file that is no socket",
-            ));
-        }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "a living process answers there",
-            ));
-        }
-        // A dead socket file is replaced below; a missing folder is the bind's error.
-        Ok(_) | Err(_) => {}
-    }
-    // Bound under another name first: between bind and chmod the file has the umask's permissions, and a
-    // rename puts it in place at once.
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&new)?;
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(MODE))?;
-    std::fs::rename(&new, path)?;
-    let meta = std::fs::symlink_metadata(path)?;
-    Ok(Unix {
-        listener,
-        path: path.to_owned(),
-        id: (meta.dev(), meta.ino()),
-    })
-}
-
-impl Drop for Unix {
-    fn drop(&mut self) {
-        let current = std::fs::symlink_metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
-        if current.is_ok_and(|id| id == self.id) {
-            // Nothing to do about a folder that turned read-only; the next start replaces a dead file.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.file.path()
     }
 }
 
@@ -98,6 +52,8 @@ impl Listener for Unix {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test]
