@@ -17,8 +17,9 @@ use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
+use self::activity::{Activity, Due, Whole};
 use self::exchange::Exchange;
-use self::guard::{Activity, Due, Guarded, Whole};
+use self::guard::Guarded;
 use self::pool::Pool;
 use super::Context;
 use super::accept::accept_loop;
@@ -27,6 +28,7 @@ use super::open::Open;
 use super::socket::Socket;
 use crate::route::Routes;
 
+mod activity;
 mod body;
 mod destination;
 mod exchange;
@@ -148,7 +150,12 @@ impl<O: Open> Http<O> {
         let serving = Arc::clone(&exchange);
         let service = service_fn(move |request| {
             let exchange = Arc::clone(&serving);
-            async move { Ok::<_, Infallible>(exchange.answer(request).await) }
+            let unanswered = exchange.activity.unanswered();
+            async move {
+                let answer = exchange.answer(request).await;
+                drop(unanswered);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .max_buf_size(BUFFER_MAX)

@@ -9,7 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::guard::{Activity, Busy};
+use super::activity::{Activity, Busy};
 
 /// A request's body, to a node.
 pub(super) type Outgoing = UnsyncBoxBody<Bytes, hyper::Error>;

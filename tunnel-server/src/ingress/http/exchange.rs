@@ -11,8 +11,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use super::activity::{Activity, Busy};
 use super::body::{self, Answer, FromNode, Outgoing};
-use super::guard::{Activity, Busy};
 use super::{Http, destination, headers};
 use crate::inbound::{Caller, Inbound, Way};
 use crate::ingress::metrics::OPENED;

@@ -65,6 +65,11 @@ impl Framer {
         matches!(self.state, State::Head(_)) && !self.head.is_empty()
     }
 
+    /// Whether a body has begun and not ended.
+    pub(super) fn mid_body(&self) -> bool {
+        !matches!(self.state, State::Head(_) | State::Open)
+    }
+
     /// Takes in the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut at = 0;

@@ -1,160 +1,26 @@
-//! A caller's socket under hyper: follows the framing of what is read ([`Framer`]), keeps the times by which
-//! a connection is given up, and resets it where a response broke off.
+//! A caller's socket under hyper: follows the framing of what is read ([`Framer`]), says what happens to [`Activity`],
+//! keeps the end of a caller that waits for its answer from hyper, and resets where a response broke off.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use edge_tunnel_proto::splice::Reset;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::Sleep;
 
-use super::Settings;
+use super::activity::Activity;
 use super::framing::{Framer, Stop};
 use crate::ingress::socket::Socket;
 
-/// How long a caller has for a head that it has begun.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How often a caller that says no more and waits for its answer is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What hyper reads in the place of a head that was refused: a NUL, which no head can have wherever it
 /// stands, and the end that hyper waits for before it looks. It answers 400 and closes.
 const POISON: &[u8] = b"\0\r\n\r\n";
-
-/// What a connection is doing, and since when. Times are milliseconds since it began.
-#[derive(Debug)]
-pub(super) struct Activity {
-    began: Instant,
-    /// The last byte in either direction.
-    last: AtomicU64,
-    /// When the head at hand began, plus one; 0 without one.
-    head: AtomicU64,
-    /// When the last request was done with.
-    free: AtomicU64,
-    requests: AtomicUsize,
-    /// Requests that may be silent for as long as they like.
-    patient: AtomicUsize,
-    broken: AtomicBool,
-    changed: Notify,
-}
-
-/// What is due for a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
-    /// Nothing before this moment.
-    Later(Instant),
-    /// It has no request and is not needed any more.
-    Close,
-    /// It has hung too long in what it was doing.
-    Abort(&'static str),
-}
-
-impl Activity {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            began: Instant::now(),
-            last: AtomicU64::new(0),
-            head: AtomicU64::new(0),
-            free: AtomicU64::new(0),
-            requests: AtomicUsize::new(0),
-            patient: AtomicUsize::new(0),
-            broken: AtomicBool::new(false),
-            changed: Notify::new(),
-        })
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Counts a request until the guard drops. A patient one may be silent without end.
-    pub(super) fn request(self: &Arc<Self>, patient: bool) -> Busy {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.patient.fetch_add(patient.into(), Ordering::Relaxed);
-        Busy {
-            activity: Arc::clone(self),
-            patient,
-        }
-    }
-
-    /// When the last byte went, in either direction.
-    pub(super) fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
-    }
-
-    /// A response broke off: the connection must not end as if it were whole.
-    pub(super) fn broke(&self) {
-        self.broken.store(true, Ordering::Relaxed);
-    }
-
-    /// Waits until what is due may be due earlier than it was.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-
-    /// What is due at this moment.
-    pub(super) fn due(&self, settings: &Settings) -> Due {
-        let at = |millis: u64, limit: Duration| self.began + Duration::from_millis(millis) + limit;
-        let now = Instant::now();
-        let last = self.last.load(Ordering::Relaxed);
-        if self.patient.load(Ordering::Relaxed) > 0 {
-            return Due::Later(now + settings.idle_stream);
-        }
-        let free = self.free.load(Ordering::Relaxed);
-        let (when, then) = if self.requests.load(Ordering::Relaxed) > 0 {
-            (
-                at(last, settings.idle_stream),
-                Due::Abort("no byte of a request or its response went for too long"),
-            )
-        } else {
-            match self.head.load(Ordering::Relaxed) {
-                0 => (at(last.max(free), settings.idle_connection), Due::Close),
-                // What came behind the request before was not waited for then.
-                head => (
-                    at((head - 1).max(free), HEAD_TIME),
-                    Due::Abort("a request's head did not come in time"),
-                ),
-            }
-        };
-        if now < when { Due::Later(when) } else { then }
-    }
-}
-
-/// A request that is not done with.
-#[derive(Debug)]
-pub(super) struct Busy {
-    activity: Arc<Activity>,
-    patient: bool,
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.activity
-            .free
-            .store(self.activity.now(), Ordering::Relaxed);
-        self.activity
-            .patient
-            .fetch_sub(self.patient.into(), Ordering::Relaxed);
-        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
-        self.activity.changed.notify_one();
-    }
-}
-
-/// A connection that ends with a request in hand ends as a failure, whatever drops it, the kill of a shutdown most of
-/// all: a caller may take its end for the end of the body.
-#[derive(Debug)]
-pub(super) struct Whole(pub(super) Arc<Activity>);
-
-impl Drop for Whole {
-    fn drop(&mut self) {
-        if self.0.requests.load(Ordering::Relaxed) > 0 {
-            self.0.broke();
-        }
-    }
-}
 
 /// The socket.
 #[derive(Debug)]
@@ -163,6 +29,10 @@ pub(super) struct Guarded<C: Socket> {
     framer: Framer,
     /// What is left of [`POISON`] once a head was refused; then comes the end.
     poison: Option<&'static [u8]>,
+    /// Whether the caller reads more slowly than is written.
+    behind: bool,
+    /// When a caller that says no more is looked at next.
+    look: Option<Pin<Box<Sleep>>>,
     activity: Arc<Activity>,
 }
 
@@ -172,20 +42,48 @@ impl<C: Socket> Guarded<C> {
             io,
             framer: Framer::default(),
             poison: None,
+            behind: false,
+            look: None,
             activity,
         }
     }
 
-    fn touch(&self) {
-        self.activity
-            .last
-            .store(self.activity.now(), Ordering::Relaxed);
+    /// Whether there is something yet to be told to a caller that has ended its side. Behind a part of a body there is
+    /// not: that request will never be whole.
+    fn owes(&self) -> bool {
+        (self.activity.owes() || self.behind) && !self.framer.mid_body()
+    }
+
+    /// Ready when the connection is dead. Whoever wants to know better asks again: it wakes every [`LOOK`].
+    fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.io.is_dead() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let look = self
+                .look
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
+        }
+    }
+
+    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let behind = written.is_pending();
+        if self.behind && !behind && self.look.is_some() {
+            self.activity.stir();
+        }
+        self.behind = behind;
+        if let Poll::Ready(Ok(_)) = written {
+            self.activity.touch();
+        }
+        written
     }
 }
 
 impl<C: Socket> Drop for Guarded<C> {
     fn drop(&mut self) {
-        if self.activity.broken.load(Ordering::Relaxed) {
+        if self.activity.is_broken() {
             self.io.reset();
         }
     }
@@ -198,6 +96,12 @@ impl<C: Socket> Reset for Guarded<C> {
 
     fn end(&mut self) {
         self.io.end();
+    }
+}
+
+impl<C: Socket> Socket for Guarded<C> {
+    fn is_dead(&self) -> bool {
+        self.io.is_dead()
     }
 }
 
@@ -216,20 +120,24 @@ impl<C: Socket> AsyncRead for Guarded<C> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         if buf.filled().len() == before {
-            return Poll::Ready(Ok(()));
+            // A caller may end its side behind its request and wait for the answer (`nc -N`). It looks the same as one
+            // that has left, and hyper would take it for that. So the end is kept from hyper while an answer is owed:
+            // to one that has left, that is until its system resets what it gets, or the request's time is over.
+            return if self.owes() {
+                self.poll_dead(cx)
+            } else {
+                Poll::Ready(Ok(()))
+            };
         }
-        self.touch();
+        self.activity.touch();
         let was_mid_head = self.framer.mid_head();
         match self.framer.feed(&buf.filled()[before..]) {
             Ok(()) => {
                 let mid_head = self.framer.mid_head();
                 if mid_head && !was_mid_head {
-                    self.activity
-                        .head
-                        .store(self.activity.now() + 1, Ordering::Relaxed);
-                    self.activity.changed.notify_one();
+                    self.activity.head_begins();
                 } else if !mid_head {
-                    self.activity.head.store(0, Ordering::Relaxed);
+                    self.activity.head_ends();
                 }
                 Poll::Ready(Ok(()))
             }
@@ -258,9 +166,8 @@ impl<C: Socket> AsyncWrite for Guarded<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.touch();
-        Poll::Ready(Ok(count))
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -268,9 +175,8 @@ impl<C: Socket> AsyncWrite for Guarded<C> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
-        self.touch();
-        Poll::Ready(Ok(count))
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

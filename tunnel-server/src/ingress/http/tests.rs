@@ -14,6 +14,7 @@ use crate::route::keys::Key;
 use crate::route::ports::Listeners;
 
 mod bodies;
+mod leaving;
 mod limits;
 mod messages;
 mod upgrades;

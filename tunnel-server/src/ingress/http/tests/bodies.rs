@@ -259,27 +259,3 @@ async fn a_response_that_the_kill_breaks_off_is_a_reset() {
     let error = client.read_to_end(&mut answer).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
-
-#[tokio::test]
-async fn a_caller_that_leaves_takes_its_request_along() {
-    let (gone, mut seen_gone) = tokio::sync::mpsc::channel(1);
-    let fake = Fake::to(move |_inbound, mut stream: DuplexStream| {
-        let gone = gone.clone();
-        async move {
-            read_until(&mut stream, "\r\n\r\n").await;
-            let end = stream.read(&mut [0; 1]).await;
-            gone.send(matches!(end, Ok(0) | Err(_))).await.unwrap();
-        }
-    });
-    let http = server(fake.clone(), settings());
-    let mut client = dial(&http);
-    client
-        .write_all(b"GET /slow HTTP/1.1\r\nHost: edge-1\r\n\r\n")
-        .await
-        .unwrap();
-    while fake.destinations().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    drop(client);
-    assert_eq!(seen_gone.recv().await, Some(true));
-}

@@ -47,6 +47,21 @@ async fn bytes_pass_both_ways_from_the_first_behind_the_heads() {
 }
 
 #[tokio::test]
+async fn a_caller_may_end_its_side_behind_what_it_says_after_an_upgrade() {
+    let http = server(speaker(), settings());
+    let mut client = dial(&http);
+    client
+        .write_all(format!("{ASK}all").as_bytes())
+        .await
+        .unwrap();
+    client.shutdown().await.unwrap();
+    read_until(&mut client, "\r\n\r\n").await;
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "hello all bye");
+}
+
+#[tokio::test]
 async fn an_upgrade_that_is_declined_is_a_last_response() {
     let http = server(node(|_, _| ok("no")), settings());
     let answer = ask(
