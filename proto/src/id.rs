@@ -22,6 +22,12 @@ pub enum ParseError {
          ending with a letter or a digit in each part"
     )]
     NodeName(String),
+    /// A name that everybody who dials it would take for an address.
+    #[error(
+        "{0:?} is no node name but an IP address, and would be taken for one by whoever dials it: use a name with a letter \
+         in it, such as node-{0}"
+    )]
+    AddressAsName(String),
     /// Not a port.
     #[error("{0:?} is no port: use a number from 1 to 65535")]
     Port(String),

@@ -26,6 +26,31 @@ fn node_names_are_dns_1123_subdomains() {
 }
 
 #[test]
+fn no_node_is_named_like_an_address() {
+    for address in ["1.2.3.4", "0.0.0.0", "255.255.255.255"] {
+        let words = address.parse::<NodeName>().unwrap_err().to_string();
+        assert!(
+            words.contains("IP address") && words.contains(&format!("node-{address}")),
+            "{words}"
+        );
+        assert!(format!("node-{address}").parse::<NodeName>().is_ok());
+    }
+    // Whatever is a name here is one for whoever dials it, too.
+    for name in [
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "01.2.3.4",
+        "1.2.3.a",
+        "10",
+    ] {
+        let named = Host::Name(name.parse().unwrap());
+        assert_eq!(name.parse::<Host>().unwrap(), named);
+    }
+    assert!("1.2.3.4.".parse::<Host>().is_err(), "neither of the two");
+}
+
+#[test]
 fn an_error_shows_at_most_an_excerpt() {
     let error = "X"
         .repeat(100_000)
