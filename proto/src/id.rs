@@ -34,6 +34,12 @@ pub enum ParseError {
     /// No `host:port`.
     #[error("{0:?} is no host:port: write name:port, 192.0.2.1:port or [2001:db8::1]:port")]
     HostPort(String),
+    /// A host and nothing behind it.
+    #[error("{0:?} names no port: write name:port, 192.0.2.1:port or [2001:db8::1]:port")]
+    NoPort(String),
+    /// Nothing at all where a host should be.
+    #[error("no destination is named: write name:port, 192.0.2.1:port or [2001:db8::1]:port")]
+    NoHost,
     /// Not an identifier of the form that this program writes.
     #[error("{0:?} is no identifier: {1} hexadecimal digits are expected")]
     Hex(String, usize),

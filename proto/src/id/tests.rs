@@ -51,6 +51,28 @@ fn no_node_is_named_like_an_address() {
 }
 
 #[test]
+fn what_a_destination_lacks_is_said() {
+    let words = |text: &str| text.parse::<Destination>().unwrap_err().to_string();
+    for text in ["[::1]", "edge-1", "[::1]:", "edge-1:"] {
+        let words = words(text);
+        assert!(
+            words.starts_with(&format!("{text:?} names no port")),
+            "{words}"
+        );
+    }
+    for text in ["", ":80"] {
+        let words = words(text);
+        assert!(words.starts_with("no destination is named"), "{words}");
+    }
+    let host = "".parse::<Host>().unwrap_err().to_string();
+    assert!(host.starts_with("no destination is named"), "{host}");
+    for text in ["[::1", "[::1]80", "::1:80", "["] {
+        let words = words(text);
+        assert!(words.contains("is no host:port"), "{words}");
+    }
+}
+
+#[test]
 fn an_error_shows_at_most_an_excerpt() {
     let error = "X"
         .repeat(100_000)
