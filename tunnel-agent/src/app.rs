@@ -84,9 +84,9 @@ impl App {
         )
         .await?;
         let address = config.uplink.admin_listen;
-        let admin = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} (--admin-listen)"))?;
+        let admin = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; choose another with --admin-listen")
+        })?;
 
         let mut registry = admin::registry();
         let health = Health::default();

@@ -30,6 +30,10 @@ mod api;
 /// The socket's name in the state folder.
 pub const SOCKET_FILE: &str = "admin.sock";
 
+/// The longest path of a state folder, in bytes, that leaves room for `/admin.sock.` and a process id of 7 digits: the
+/// kernel's are below 2^22.
+const STATE_DIR_MAX: usize = 107 - "/admin.sock.4194304".len();
+
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
@@ -38,9 +42,18 @@ pub enum SocketError {
         "another edge-tunnel-server runs on {0} already; stop it, or give this one another --state-dir"
     )]
     InUse(PathBuf),
+    /// Its path is longer than the kernel takes (`unix(7)`: `sun_path` has 108 bytes, the last of them 0).
+    #[error(
+        "the admin socket {0} cannot be made: its path would be too long for a unix socket, which has at most 107 bytes; \
+         give a --state-dir of at most {STATE_DIR_MAX} bytes"
+    )]
+    TooLong(PathBuf),
     /// The file system says no.
-    #[error("the admin socket {0} cannot be made: {1}")]
-    Io(PathBuf, #[source] io::Error),
+    #[error(
+        "the admin socket {0} cannot be made: {1}; the state folder (--state-dir) must be writable for the user that the \
+         server runs as"
+    )]
+    Io(PathBuf, io::Error),
 }
 
 /// A bound admin socket. Its file goes when this drops, unless a successor has replaced it.
@@ -61,14 +74,17 @@ impl AdminSocket {
     /// answers is not. Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SocketError::InUse`] when another server answers, else what the file system says; a path of more than 100
-    /// bytes or so is too long for a unix socket.
+    /// [`SocketError::InUse`] when another server answers, [`SocketError::TooLong`] when the folder's path is, else what
+    /// the file system says.
     pub fn bind(state_dir: &Path) -> Result<Self, SocketError> {
         let path = state_dir.join(SOCKET_FILE);
         if UnixStream::connect(&path).is_ok() {
             return Err(SocketError::InUse(path));
         }
-        let failed = |error| SocketError::Io(path.clone(), error);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidInput => SocketError::TooLong(path.clone()),
+            _ => SocketError::Io(path.clone(), error),
+        };
         // Made under another name and moved when its mode is right: between bind(2) and chmod(2) anybody might
         // connect. The move also replaces a stale file in one step.
         let fresh = state_dir.join(format!("{SOCKET_FILE}.{}", std::process::id()));
