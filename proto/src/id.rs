@@ -22,12 +22,24 @@ pub enum ParseError {
          ending with a letter or a digit in each part"
     )]
     NodeName(String),
+    /// A name that everybody who dials it would take for an address.
+    #[error(
+        "{0:?} is no node name but an IP address, and would be taken for one by whoever dials it: use a name with a letter \
+         in it, such as node-{0}"
+    )]
+    AddressAsName(String),
     /// Not a port.
     #[error("{0:?} is no port: use a number from 1 to 65535")]
     Port(String),
     /// No `host:port`.
     #[error("{0:?} is no host:port: write name:port, 192.0.2.1:port or [2001:db8::1]:port")]
     HostPort(String),
+    /// A host and nothing behind it.
+    #[error("{0:?} names no port: write name:port, 192.0.2.1:port or [2001:db8::1]:port")]
+    NoPort(String),
+    /// Nothing at all where a host should be.
+    #[error("no destination is named: write name:port, 192.0.2.1:port or [2001:db8::1]:port")]
+    NoHost,
     /// Not an identifier of the form that this program writes.
     #[error("{0:?} is no identifier: {1} hexadecimal digits are expected")]
     Hex(String, usize),

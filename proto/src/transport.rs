@@ -87,6 +87,9 @@ pub enum HandshakeError {
     /// The operating system said no.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// Something else than TLS came back from a server.
+    #[error("{0}: no TLS is spoken there; is it the port of the server's --agents-listen (10262)?")]
+    NoTls(io::Error),
     /// The QUIC handshake failed; a wrong certificate reads so, too.
     #[error("QUIC handshake: {0}")]
     Quic(#[from] quinn::ConnectionError),

@@ -88,9 +88,9 @@ impl App {
         )
         .await?;
         let address = config.uplink.admin_listen;
-        let admin = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} (--admin-listen)"))?;
+        let admin = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; choose another with --admin-listen")
+        })?;
 
         // Last: it may wait for whoever types the token.
         let token = match config.token() {

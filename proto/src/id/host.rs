@@ -38,6 +38,9 @@ impl FromStr for Host {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::ip(address));
         }
+        if text.is_empty() {
+            return Err(ParseError::NoHost);
+        }
         let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         lower.parse().map(Self::Name)
     }
@@ -73,10 +76,28 @@ impl FromStr for Destination {
     /// `name:port`, `192.0.2.1:port` or `[2001:db8::1]:port`. The port is never left out.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let bad = || ParseError::HostPort(excerpt(text));
-        let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+        let no_port = || ParseError::NoPort(excerpt(text));
+        let (host, port) = if text.starts_with('[') {
+            // The colons within brackets are the address's own.
+            let end = text.rfind(']').ok_or_else(bad)? + 1;
+            let (host, rest) = text.split_at(end);
+            match rest.strip_prefix(':') {
+                Some(port) => (host, port),
+                None if rest.is_empty() => return Err(no_port()),
+                None => return Err(bad()),
+            }
+        } else {
+            if text.is_empty() {
+                return Err(ParseError::NoHost);
+            }
+            text.rsplit_once(':').ok_or_else(no_port)?
+        };
         // "2001:db8::1:443" would be taken for a host and a port; brackets decide.
         if host.contains(':') && !host.starts_with('[') {
             return Err(bad());
+        }
+        if port.is_empty() {
+            return Err(no_port());
         }
         Ok(Self {
             host: host.parse()?,

@@ -1,6 +1,7 @@
 //! The names of nodes.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use super::{ParseError, excerpt};
 /// The longest node name: a DNS-1123 subdomain (RFC 1123, Kubernetes `metadata.name`), in bytes.
 pub const NODE_NAME_MAX: usize = 253;
 
-/// The name of an edge node: a DNS-1123 subdomain, which is what Kubernetes allows as `metadata.name`.
+/// The name of an edge node: a DNS-1123 subdomain, which is what Kubernetes allows as `metadata.name`, and no IPv4
+/// address, which it allows as well: a destination of that form is an address, and would never lead to the node.
 /// Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeName(Arc<str>);
@@ -36,11 +38,14 @@ impl FromStr for NodeName {
                     .iter()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
         };
-        if text.len() <= NODE_NAME_MAX && text.split('.').all(label_ok) {
-            Ok(Self(text.into()))
-        } else {
-            Err(ParseError::NodeName(excerpt(text)))
+        if text.len() > NODE_NAME_MAX || !text.split('.').all(label_ok) {
+            return Err(ParseError::NodeName(excerpt(text)));
         }
+        // Exactly what `Host` takes for an address; no label has the ':' of IPv6.
+        if text.parse::<Ipv4Addr>().is_ok() {
+            return Err(ParseError::AddressAsName(text.to_owned()));
+        }
+        Ok(Self(text.into()))
     }
 }
 

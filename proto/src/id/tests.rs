@@ -26,6 +26,53 @@ fn node_names_are_dns_1123_subdomains() {
 }
 
 #[test]
+fn no_node_is_named_like_an_address() {
+    for address in ["1.2.3.4", "0.0.0.0", "255.255.255.255"] {
+        let words = address.parse::<NodeName>().unwrap_err().to_string();
+        assert!(
+            words.contains("IP address") && words.contains(&format!("node-{address}")),
+            "{words}"
+        );
+        assert!(format!("node-{address}").parse::<NodeName>().is_ok());
+    }
+    // Whatever is a name here is one for whoever dials it, too.
+    for name in [
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "01.2.3.4",
+        "1.2.3.a",
+        "10",
+    ] {
+        let named = Host::Name(name.parse().unwrap());
+        assert_eq!(name.parse::<Host>().unwrap(), named);
+    }
+    assert!("1.2.3.4.".parse::<Host>().is_err(), "neither of the two");
+}
+
+#[test]
+fn what_a_destination_lacks_is_said() {
+    let words = |text: &str| text.parse::<Destination>().unwrap_err().to_string();
+    for text in ["[::1]", "edge-1", "[::1]:", "edge-1:"] {
+        let words = words(text);
+        assert!(
+            words.starts_with(&format!("{text:?} names no port")),
+            "{words}"
+        );
+    }
+    for text in ["", ":80"] {
+        let words = words(text);
+        assert!(words.starts_with("no destination is named"), "{words}");
+    }
+    let host = "".parse::<Host>().unwrap_err().to_string();
+    assert!(host.starts_with("no destination is named"), "{host}");
+    for text in ["[::1", "[::1]80", "::1:80", "["] {
+        let words = words(text);
+        assert!(words.contains("is no host:port"), "{words}");
+    }
+}
+
+#[test]
 fn an_error_shows_at_most_an_excerpt() {
     let error = "X"
         .repeat(100_000)

@@ -87,7 +87,8 @@ pub async fn connect(
     let remote = tcp.peer_addr()?;
     let tls = TlsConnector::from(config)
         .connect(name, BufReader::with_capacity(SOCKET_BUFFER, tcp))
-        .await?;
+        .await
+        .map_err(dialled)?;
     let (_, session) = tls.get_ref();
     let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
     let certificates = session
@@ -101,6 +102,17 @@ pub async fn connect(
         certificates,
         remote,
     })
+}
+
+/// What a dialler has to say of a failed handshake: rustls speaks of corrupt messages where a plain-text port answers.
+fn dialled(error: io::Error) -> HandshakeError {
+    let strange = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if inner == Some(&strange) {
+        HandshakeError::NoTls(error)
+    } else {
+        error.into()
+    }
 }
 
 fn certificates_of(
@@ -119,4 +131,47 @@ where
     let (mux, driver) = Mux::new(io, side, limits, budget);
     tasks.spawn(driver);
     Lane::Tls(mux)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::identity::{Pin, TrustDomain, enroll_client};
+
+    #[tokio::test]
+    async fn a_port_without_tls_is_called_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .await
+                .unwrap();
+            tcp
+        });
+        let config = enroll_client(
+            Pin::of_key(b"any"),
+            &TrustDomain::default(),
+            &Clock::system(),
+        );
+        let error = connect(
+            TcpStream::connect(address).await.unwrap(),
+            Arc::new(config),
+            ServerName::try_from("localhost").unwrap(),
+            &Budget::new(1 << 20),
+            &TaskTracker::new(),
+        )
+        .await
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains("no TLS is spoken there") && error.contains("--agents-listen"),
+            "{error}"
+        );
+        drop(answering.await.unwrap());
+    }
 }

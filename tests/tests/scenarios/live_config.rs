@@ -118,10 +118,7 @@ async fn an_https_port_whose_listener_is_taken_is_its_own_problem_alone() {
             .sum("ingress_port_listeners", &[&label])
     };
     assert!((counted("failed").await - 1.0).abs() < 0.1);
-    let page = metrics::page(server.admin(), "/")
-        .await
-        .unwrap()
-        .text();
+    let page = metrics::page(server.admin(), "/").await.unwrap().text();
     let shown = format!("port {other}: cannot listen on 127.0.0.1:{taken} (https-proxy-ports)");
     assert!(page.contains(&shown), "{page}");
     drop(holder);

@@ -1,7 +1,7 @@
 //! Why this node's identity cannot be used or had.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use edge_tunnel_proto::code::Code;
@@ -21,8 +21,9 @@ pub enum IdentityError {
     },
     /// A file holds something else than expected.
     #[error(
-        "{path} cannot be used: {reason}; restore it, or remove certificate.pem from that folder and give the agent a \
-         new join token"
+        "{path} cannot be used: {reason}; restore it, or remove {} from that folder and restart the agent with a new join \
+         token (`edge-tunnel-server token create --node NAME --replace`)",
+        removed(.path)
     )]
     Unusable {
         /// The file.
@@ -37,7 +38,9 @@ pub enum IdentityError {
     NotEnrolled,
     /// There is no bundle, so no server can be believed.
     #[error(
-        "this node has a certificate but no bundle.pem, so it can believe no server; restore it or enrol anew"
+        "this node has a certificate but no bundle.pem, so it can believe no server; restore it, or remove certificate.pem \
+         from the state folder (--state-dir) and restart the agent with a new join token (`edge-tunnel-server token \
+         create --node NAME --replace`)"
     )]
     NoBundle,
     /// The server said no.
@@ -59,4 +62,14 @@ pub enum IdentityError {
     /// The task that writes the files died.
     #[error("the new certificate could not be kept: {0}")]
     Keep(#[from] tokio::task::JoinError),
+}
+
+/// What has to go with a file that is of no use: a token is read only while there is no certificate, and a certificate is
+/// of no use without the key that it was issued for.
+fn removed(file: &Path) -> &'static str {
+    match file.file_name().and_then(|name| name.to_str()) {
+        Some("key.pem") => "key.pem and certificate.pem",
+        Some("bundle.pem") => "bundle.pem and certificate.pem",
+        _ => "certificate.pem",
+    }
 }

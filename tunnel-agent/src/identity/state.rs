@@ -1,7 +1,7 @@
 //! The agent's state folder: `key.pem` (made here, never leaves), `certificate.pem`, `bundle.pem`. All of mode 0600,
 //! each replaced in one step.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -117,6 +117,10 @@ impl State {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, IdentityError> {
         let path = self.folder.join(name);
         let mut bytes = Vec::new();
+        // A folder is no matter of its mode, and opening a named pipe would wait for its writer.
+        if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(self.unusable(name, &"it is no file"));
+        }
         match File::open(&path)
             .and_then(|file| file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes))
         {

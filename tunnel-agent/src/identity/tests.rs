@@ -275,6 +275,71 @@ fn damaged_files_are_named() {
     assert!(words.contains("--state-dir"), "{words}");
 }
 
+#[tokio::test]
+async fn the_advice_about_a_file_that_cannot_be_used_helps() {
+    let clock = Clock::fixed(noon());
+    for name in ["bundle.pem", "certificate.pem", "key.pem"] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let identity = open(folder.path(), &clock).unwrap();
+        let csr = identity.renew_request().unwrap().csr;
+        identity
+            .take_in(Issuing::new("ca").answer(&csr, noon()))
+            .await
+            .unwrap();
+        fs::remove_file(at(name)).unwrap();
+        if name == "certificate.pem" {
+            fs::create_dir(at(name)).unwrap();
+        } else {
+            fs::write(at(name), "").unwrap();
+        }
+        let words = open(folder.path(), &clock).unwrap_err().to_string();
+        assert!(
+            words.contains(&format!("/{name} cannot be used")) && !words.contains("writable"),
+            "{words}"
+        );
+        // What the text says, word for word.
+        let (_, advice) = words.split_once("or remove ").unwrap();
+        let (files, rest) = advice.split_once(" from that folder").unwrap();
+        assert!(
+            rest.contains("token create --node NAME --replace"),
+            "{words}"
+        );
+        for file in files.split(" and ") {
+            let path = at(file);
+            if path.is_dir() {
+                fs::remove_dir(path).unwrap();
+            } else {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let again = open(folder.path(), &clock).unwrap();
+        assert_eq!(again.standing(), Standing::Unenrolled, "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_bundle_says_how_to_enrol_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::fixed(noon());
+    let identity = open(folder.path(), &clock).unwrap();
+    let csr = identity.renew_request().unwrap().csr;
+    identity
+        .take_in(Issuing::new("ca").answer(&csr, noon()))
+        .await
+        .unwrap();
+    fs::remove_file(folder.path().join("bundle.pem")).unwrap();
+    let words = open(folder.path(), &clock)
+        .unwrap()
+        .session_config()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        words.contains("remove certificate.pem") && words.contains("join token"),
+        "{words}"
+    );
+}
+
 #[test]
 fn the_clock_is_not_before_the_build() {
     let folder = tempfile::tempdir().unwrap();

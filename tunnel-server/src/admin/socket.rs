@@ -31,6 +31,10 @@ pub const SOCKET_FILE: &str = "admin.sock";
 /// Its owner alone may connect.
 const MODE: u32 = 0o600;
 
+/// The longest path of a state folder, in bytes, that leaves room for `/admin.sock.` and a process id of 7 digits: the
+/// kernel's are below 2^22.
+const STATE_DIR_MAX: usize = 107 - "/admin.sock.4194304".len();
+
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
@@ -39,9 +43,18 @@ pub enum SocketError {
         "another edge-tunnel-server runs on {0} already; stop it, or give this one another --state-dir"
     )]
     InUse(PathBuf),
+    /// Its path is longer than the kernel takes (`unix(7)`: `sun_path` has 108 bytes, the last of them 0).
+    #[error(
+        "the admin socket {0} cannot be made: its path would be too long for a unix socket, which has at most 107 bytes; \
+         give a --state-dir of at most {STATE_DIR_MAX} bytes"
+    )]
+    TooLong(PathBuf),
     /// The file system says no.
-    #[error("the admin socket {0} cannot be made: {1}")]
-    Io(PathBuf, #[source] io::Error),
+    #[error(
+        "the admin socket {0} cannot be made: {1}; the state folder (--state-dir) must be writable for the user that the \
+         server runs as"
+    )]
+    Io(PathBuf, io::Error),
 }
 
 /// A bound admin socket. Its file goes when this drops, unless a successor has replaced it.
@@ -56,14 +69,17 @@ impl AdminSocket {
     /// answers is not. Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SocketError::InUse`] when another server answers, else what the file system says; a path of more than 100
-    /// bytes or so is too long for a unix socket.
+    /// [`SocketError::InUse`] when another server answers, [`SocketError::TooLong`] when the folder's path is, else what
+    /// the file system says.
     pub fn bind(state_dir: &Path) -> Result<Self, SocketError> {
         let path = state_dir.join(SOCKET_FILE);
         match SocketFile::bind(&path, MODE) {
             Ok((listener, file)) => Ok(Self { listener, file }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(SocketError::InUse(path)),
-            Err(error) => Err(SocketError::Io(path, error)),
+            Err(error) => Err(match error.kind() {
+                io::ErrorKind::AddrInUse => SocketError::InUse(path),
+                io::ErrorKind::InvalidInput => SocketError::TooLong(path),
+                _ => SocketError::Io(path, error),
+            }),
         }
     }
 

@@ -19,7 +19,10 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The port cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for agents on {address} ({transport}, --agents-listen): {error}")]
+#[error(
+    "cannot listen for agents on {address} ({transport}, --agents-listen): {error}; if another process has it (`ss -tulnp` \
+     shows which), choose another"
+)]
 pub struct BindError {
     address: SocketAddr,
     transport: &'static str,
@@ -190,5 +193,25 @@ async fn accept_udp(listener: &quic::Listener, agents: &Agents, permits: &Arc<Se
                 .arrived(Transport::Quic, remote, outcome, permit)
                 .await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_had_says_what_to_do() {
+        let words = BindError {
+            address: "127.0.0.1:10262".parse().unwrap(),
+            transport: "UDP",
+            error: io::ErrorKind::AddrInUse.into(),
+        }
+        .to_string();
+        assert!(
+            words.contains("127.0.0.1:10262 (UDP, --agents-listen)")
+                && words.ends_with("choose another"),
+            "{words}"
+        );
     }
 }

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use edge_tunnel_proto::id::ReplicaId;
 use tokio::net::TcpListener;
 
@@ -64,11 +63,7 @@ impl Sockets {
             None => None,
         };
         let admin = match config.admin_listen.0 {
-            Some(address) => Some(
-                TcpListener::bind(address)
-                    .await
-                    .with_context(|| format!("cannot listen on {address} (--admin-listen)"))?,
-            ),
+            Some(address) => Some(admin(address).await?),
             None => None,
         };
         Ok(Self {
@@ -102,6 +97,15 @@ impl Sockets {
     }
 }
 
+async fn admin(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot listen on {address} (--admin-listen): {error}; if another process has it (`ss -ltnp` shows which), choose \
+             another"
+        )
+    })
+}
+
 /// The names by which callers may know this server: those given, and those that it knows of itself.
 fn names_of(listen: IpAddr, given: &[String]) -> Vec<String> {
     let mut names = given.to_vec();
@@ -127,4 +131,22 @@ fn names_of(listen: IpAddr, given: &[String]) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_admin_port_is_an_error_that_says_what_to_do() {
+        let first = admin("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = first.local_addr().unwrap();
+        let error = admin(address).await.unwrap_err();
+        let words = edge_tunnel_proto::telemetry::one_line(error.as_ref());
+        let expected = format!("cannot listen on {address} (--admin-listen): Address already");
+        assert!(
+            words.starts_with(&expected) && words.ends_with("choose another"),
+            "{words}"
+        );
+    }
 }

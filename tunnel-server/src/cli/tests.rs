@@ -251,10 +251,30 @@ async fn a_socket_is_taken_over_from_the_dead_alone() {
     let error = AdminSocket::bind(folder.path()).unwrap_err();
     assert!(error.to_string().contains("no socket"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"data");
+}
 
+#[tokio::test]
+async fn a_socket_that_cannot_be_made_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("x".repeat(120));
     std::fs::create_dir(&long).unwrap();
-    assert!(matches!(AdminSocket::bind(&long), Err(SocketError::Io(..))));
+    let words = AdminSocket::bind(&long).unwrap_err().to_string();
+    assert!(
+        words.contains("--state-dir of at most 88 bytes") && !words.contains("SUN_LEN"),
+        "{words}"
+    );
+    let words = AdminSocket::bind(&folder.path().join("none"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        words.contains("none/admin.sock") && words.contains("--state-dir"),
+        "{words}"
+    );
+    // The longest that it allows is one that the kernel takes.
+    let base = folder.path().as_os_str().len() + 1;
+    let fits = folder.path().join("x".repeat(88 - base));
+    std::fs::create_dir(&fits).unwrap();
+    AdminSocket::bind(&fits).unwrap();
 }
 
 #[tokio::test]

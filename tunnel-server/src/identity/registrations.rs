@@ -97,7 +97,11 @@ struct Inner {
 }
 
 impl Registrations {
-    /// Reads all registrations; one that is damaged is left out.
+    /// Reads all registrations; one that is damaged or closed to the server is left out.
+    ///
+    /// # Errors
+    /// When what cannot be read is not the fault of one file: to begin without a registration that is there would refuse
+    /// its node and say that it was never registered.
     pub(super) fn open(store: Store, clock: Clock) -> Result<Self, StoreError> {
         let this = Self(Arc::new(Inner {
             store,
@@ -110,10 +114,14 @@ impl Registrations {
         Ok(this)
     }
 
-    /// Takes over what other processes have changed in the store.
+    /// Takes over what other processes have changed in the store. What cannot be read stays as it was known.
+    ///
+    /// # Errors
+    /// When something could not be read and that is not the fault of one file; all else is taken over then, too.
     pub fn reload(&self) -> Result<(), StoreError> {
         let _changing = self.0.changing.lock();
         let mut nodes = HashMap::new();
+        let mut failure = None;
         for name in self.0.store.names(Kind::Registration)? {
             let Ok(node) = name.parse::<NodeName>() else {
                 tracing::warn!(
@@ -127,11 +135,18 @@ impl Registrations {
                 Ok(read) => read.map(|(registration, _)| registration),
                 // One file keeps one node out, or as it is, and the server up. What cannot be read lets nobody in, and is
                 // not taken for a free name either: whoever would register it reads it again.
-                Err(error @ StoreError::Damaged { .. }) => {
-                    tracing::error!(%node, %error, "a registration cannot be read");
+                Err(error) if error.is_of_one_file() => {
+                    tracing::error!(
+                        %node, %error,
+                        "a registration cannot be read: its node stays as it was known, or out; no other is affected"
+                    );
                     self.get(&node)
                 }
-                Err(error) => return Err(error),
+                // The process is out of open files, or the disk does not answer: nobody is unknown for that.
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    self.get(&node)
+                }
             };
             if let Some(registration) = registration {
                 nodes.insert(node, registration);
@@ -141,7 +156,7 @@ impl Registrations {
         for (node, old) in before {
             self.tell_if_ended(&node, &old);
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// How this registration of a node stands.

@@ -16,8 +16,10 @@ use edge_tunnel_proto::identity::{TEMPORARY, write_private};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+mod error;
 mod key;
 
+pub use error::StoreError;
 pub(super) use key::{Key, Kind};
 
 /// The largest file that is read, in bytes: a token of 5,000 uses, all redeemed, stays below.
@@ -27,54 +29,6 @@ const FILE_MAX: u64 = 4 * 1024 * 1024;
 const ATTEMPTS: usize = 64;
 
 const LOCK: &str = ".lock";
-
-/// Why the store failed. Each names the file and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The folder cannot be used.
-    #[error(
-        "the state folder {path} cannot be used: {error}; it must exist or be creatable, and be writable for the user \
-         that the server runs as (--state-dir)"
-    )]
-    Open {
-        /// The folder, or what in it.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file cannot be read.
-    #[error("{path} cannot be read: {error}; check its owner and mode")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file cannot be written.
-    #[error("{path} cannot be written: {error}; check the space and the mode of the state folder")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file holds something else than the server wrote.
-    #[error(
-        "{path} is damaged: {reason}; restore it from a backup, or move it away and register or create anew"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// Another writer was faster.
-    #[error("{path} was changed by another process at the same time; try again")]
-    Conflict {
-        /// The file.
-        path: PathBuf,
-    },
-}
 
 /// Which state of a value was read; a write names the one that it replaces. Never the same twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,10 +60,7 @@ impl Store {
                 .create(&path)
                 .map_err(|error| StoreError::Open { path, error })?;
         }
-        store.sweep().map_err(|error| StoreError::Open {
-            path: folder.to_owned(),
-            error,
-        })?;
+        store.sweep()?;
         Ok(store)
     }
 
@@ -123,13 +74,18 @@ impl Store {
     }
 
     /// Removes what a writer that died has left. Under the lock no temporary file is anyone's.
-    fn sweep(&self) -> io::Result<()> {
+    fn sweep(&self) -> Result<(), StoreError> {
         let _lock = self.lock()?;
         for folder in self.folders() {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
+            let failed = |path: &Path| {
+                let path = path.to_owned();
+                move |error| StoreError::Open { path, error }
+            };
+            for entry in fs::read_dir(&folder).map_err(failed(&folder))? {
+                let entry = entry.map_err(failed(&folder))?;
                 if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-                    fs::remove_file(entry.path())?;
+                    let path = entry.path();
+                    fs::remove_file(&path).map_err(failed(&path))?;
                 }
             }
         }
@@ -142,22 +98,38 @@ impl Store {
         key: &Key,
     ) -> Result<Option<(T, Version)>, StoreError> {
         let path = self.path(key);
-        let mut bytes = Vec::new();
-        match File::open(&path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)) {
+        let damaged = |path, reason| StoreError::Damaged {
+            path,
+            reason,
+            otherwise: key.otherwise(),
+        };
+        match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // To ask needs nothing of the file itself: it is the folder, or the disk.
             Err(error) => return Err(StoreError::Read { path, error }),
+            // A folder cannot be read, and opening a named pipe would wait for its writer.
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(damaged(path, "it is no file".to_owned()));
+            }
             Ok(_) => {}
+        }
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // It went in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::unopened(path, error)),
+        };
+        let mut bytes = Vec::new();
+        if let Err(error) = file.take(FILE_MAX + 1).read_to_end(&mut bytes) {
+            return Err(StoreError::Read { path, error });
         }
         if bytes.len() as u64 > FILE_MAX {
             let reason = format!("it is larger than {FILE_MAX} bytes");
-            return Err(StoreError::Damaged { path, reason });
+            return Err(damaged(path, reason));
         }
         match serde_json::from_slice::<Entry<T>>(&bytes) {
             Ok(Entry { version, value }) => Ok(Some((value, version))),
-            Err(error) => Err(StoreError::Damaged {
-                path,
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(damaged(path, error.to_string())),
         }
     }
 
@@ -182,7 +154,7 @@ impl Store {
             value,
         };
         let json = serde_json::to_vec_pretty(&entry).map_err(|error| failed(error.into()))?;
-        let _lock = self.lock().map_err(failed)?;
+        let _lock = self.lock()?;
         self.expect(key, expected)?;
         write_private(&path, &json).map_err(failed)?;
         Ok(version)
@@ -194,10 +166,7 @@ impl Store {
     /// [`StoreError::Conflict`] when another state stands there.
     pub(super) fn remove(&self, key: &Key, expected: &Version) -> Result<(), StoreError> {
         let path = self.path(key);
-        let _lock = self.lock().map_err(|error| StoreError::Write {
-            path: path.clone(),
-            error,
-        })?;
+        let _lock = self.lock()?;
         self.expect(key, Some(expected))?;
         fs::remove_file(&path).map_err(|error| StoreError::Write { path, error })
     }
@@ -265,19 +234,19 @@ impl Store {
     }
 
     /// Waits for the folder's lock; it is given back when the file is dropped.
-    fn lock(&self) -> io::Result<File> {
+    fn lock(&self) -> Result<File, StoreError> {
         let path = self.folder.join(LOCK);
-        let file = OpenOptions::new()
+        OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
-            .open(path)?;
-        file.lock()?;
-        Ok(file)
+            .open(&path)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|error| StoreError::Open { path, error })
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        self.folder.join(&key.0)
+        self.folder.join(key.path())
     }
 }
 

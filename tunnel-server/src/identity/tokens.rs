@@ -11,7 +11,7 @@ use edge_tunnel_proto::identity::{Pin, Secret, Token, TokenId};
 
 use self::record::{Record, Redemption, hash};
 use super::registrations::{RegistrationError, Registrations, instant, millis};
-use super::store::{Key, Kind, Store, StoreError};
+use super::store::{Key, Kind, Store, StoreError, Version};
 
 mod error;
 mod record;
@@ -102,11 +102,12 @@ impl Tokens {
         Ok((token, now + ttl))
     }
 
-    /// All tokens, also those that opened or expired within the last week, in no order.
+    /// All tokens, also those that opened or expired within the last week, in no order. One that cannot be read is left
+    /// out.
     pub fn list(&self) -> Result<Vec<TokenInfo>, StoreError> {
         let mut tokens = Vec::new();
         for id in self.ids()? {
-            if let Some((record, _)) = self.store.read::<Record>(&Key::token(id))? {
+            if let Some((record, _)) = self.look_at(id)? {
                 tokens.push(TokenInfo {
                     id,
                     created: instant(record.created),
@@ -192,7 +193,7 @@ impl Tokens {
     fn forget_old(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         for id in self.ids()? {
-            let Some((record, version)) = self.store.read::<Record>(&Key::token(id))? else {
+            let Some((record, version)) = self.look_at(id)? else {
                 continue;
             };
             let over = record
@@ -209,6 +210,17 @@ impl Tokens {
             }
         }
         Ok(())
+    }
+
+    /// A token among others: one file that is no token is no reason to hide the rest, nor to make no more.
+    fn look_at(&self, id: TokenId) -> Result<Option<(Record, Version)>, StoreError> {
+        match self.store.read(&Key::token(id)) {
+            Err(error) if error.is_of_one_file() => {
+                tracing::error!(token = %id, %error, "a join token cannot be read and lets nobody in; no other is affected");
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     fn ids(&self) -> Result<Vec<TokenId>, StoreError> {

@@ -41,6 +41,10 @@ impl Error {
             }
             io::ErrorKind::AddrNotAvailable => "no interface of this machine has the address",
             io::ErrorKind::NotFound => "its folder does not exist",
+            // What std says names a constant of C; `.new` is what `unix` binds first.
+            io::ErrorKind::InvalidInput => {
+                "the path of a socket has at most 107 bytes, eight of which the name needs under which it is made (`….PID`): choose a shorter one"
+            }
             _ => "choose another",
         };
         Self {

@@ -76,6 +76,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_path_that_is_too_long_says_how_long_it_may_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x".repeat(120));
+        let error = Unix::bind(&path, "--connect-uds").unwrap_err().to_string();
+        assert!(error.contains("at most 107 bytes"), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_no_socket_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("precious");

@@ -15,7 +15,7 @@ pub enum Content {
     Text(String),
     /// The key is not there: its default holds.
     Absent,
-    /// The key is there and cannot be read, for this reason: what it last said stands.
+    /// The key is there and cannot be read, for this reason: what it last said stands, else its default.
     Unreadable(String),
 }
 
@@ -48,7 +48,15 @@ impl Index {
                 Content::Absent => {
                     self.texts.remove(&key);
                 }
-                Content::Unreadable(reason) => problems.add(key, key.name(), reason),
+                Content::Unreadable(reason) => {
+                    let holds = if self.texts.contains_key(&key) {
+                        "what it last said stands"
+                    } else {
+                        "it has said nothing yet, so its default holds, as if it were not there"
+                    };
+                    let reason = format!("cannot be read, and until it can, {holds}: {reason}");
+                    problems.add(key, key.name(), reason);
+                }
             }
         }
         let text = |key| self.texts.get(&key).map_or("", String::as_str);
@@ -101,5 +109,32 @@ mod tests {
         )]);
         assert!(table.ports().http(NODE_EXPORTER));
         assert_eq!(table.problems().count(Key::HttpProxyPorts), 1);
+    }
+
+    #[test]
+    fn an_unreadable_key_says_what_holds() {
+        let mut index = Index::new(Listeners::default());
+        let mut reason = |content| {
+            let table = index.apply([(Key::LocalhostProxyPorts, content)]);
+            let first = table.problems().listed().first();
+            (
+                first.map(|problem| problem.reason.clone()),
+                table.ports().localhost(AGENT),
+            )
+        };
+        let unreadable = || Content::Unreadable("permission denied".to_owned());
+        for before in [None, Some(Content::Absent)] {
+            before.map(&mut reason);
+            let (words, open) = reason(unreadable());
+            let words = words.unwrap();
+            assert!(open && words.contains("its default holds"), "{words}");
+        }
+        reason(Content::Text(String::new()));
+        let (words, open) = reason(unreadable());
+        let words = words.unwrap();
+        assert!(
+            !open && words.contains("what it last said stands"),
+            "{words}"
+        );
     }
 }

@@ -115,3 +115,95 @@ fn errors_name_the_file() {
         "{words}"
     );
 }
+
+#[test]
+fn what_is_no_file_is_damaged_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let path = folder.path().join("registrations/edge-1");
+    fs::create_dir(&path).unwrap();
+    let error = store.read::<u32>(&key()).unwrap_err();
+    assert!(error.is_of_one_file(), "{error}");
+    let words = error.to_string();
+    assert!(
+        words.contains("edge-1 is damaged: it is no file") && words.contains("enrol"),
+        "{words}"
+    );
+    fs::remove_dir(&path).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let error = store.read::<u32>(&key()).unwrap_err();
+    assert!(error.is_of_one_file(), "{error}");
+    drop(socket);
+}
+
+#[test]
+fn a_damaged_ca_says_what_a_new_one_costs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    fs::write(folder.path().join("ca"), "{").unwrap();
+    let words = store
+        .read::<u32>(&Key::authority())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        words.contains("/ca is damaged") && words.contains("every agent has to enrol anew"),
+        "{words}"
+    );
+}
+
+#[test]
+fn the_culprit_in_the_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join(".lock")).unwrap();
+    let words = Store::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        words.contains("/.lock cannot be used") && words.contains("move it away"),
+        "{words}"
+    );
+    fs::remove_dir(folder.path().join(".lock")).unwrap();
+    fs::create_dir_all(folder.path().join("tokens/.tmp-1")).unwrap();
+    let words = Store::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        words.contains("/.tmp-1 cannot be used") && words.contains("move it away"),
+        "{words}"
+    );
+    fs::remove_dir_all(folder.path().join("tokens")).unwrap();
+    fs::write(folder.path().join("tokens"), "").unwrap();
+    let words = Store::open(folder.path()).unwrap_err().to_string();
+    assert!(words.contains("/tokens cannot be used"), "{words}");
+    assert!(words.contains("move it away"), "{words}");
+}
+
+#[test]
+fn out_of_open_files_is_no_matter_of_a_mode() {
+    for (errno, advised) in [
+        (nix::libc::EMFILE, "ulimit -n"),
+        (nix::libc::ENFILE, "fs.file-max"),
+    ] {
+        let of = || (PathBuf::from("/s/ca"), io::Error::from_raw_os_error(errno));
+        for make in [
+            |path, error| StoreError::Read { path, error },
+            |path, error| StoreError::Write { path, error },
+            |path, error| StoreError::Open { path, error },
+        ] {
+            let (path, error) = of();
+            let error = make(path, error);
+            let words = error.to_string();
+            assert!(
+                words.contains(advised) && !words.contains("mode") && !error.is_of_one_file(),
+                "{words}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_a_matter_of_its_own() {
+    let of = |errno| StoreError::unopened("/s/ca".into(), io::Error::from_raw_os_error(errno));
+    let closed = of(nix::libc::EACCES);
+    assert!(closed.is_of_one_file(), "{closed}");
+    assert!(closed.to_string().contains("must own it"), "{closed}");
+    for errno in [nix::libc::EMFILE, nix::libc::ENFILE, nix::libc::EIO] {
+        assert!(!of(errno).is_of_one_file(), "{}", of(errno));
+    }
+}

@@ -124,6 +124,39 @@ fn wrong_secrets_and_unknown_tokens_look_alike() {
 }
 
 #[test]
+fn one_token_that_cannot_be_read_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    let (damaged, lost, whole) = (
+        desk.create(for_node("edge-1", false)),
+        desk.create(for_node("edge-2", false)),
+        desk.create(for_node("edge-3", false)),
+    );
+    let file = |token: &Token| folder.path().join("tokens").join(token.id.to_string());
+    std::fs::write(file(&damaged), "{").unwrap();
+    std::fs::remove_file(file(&lost)).unwrap();
+    std::fs::create_dir(file(&lost)).unwrap();
+
+    let listed = |desk: &Desk| {
+        let tokens = desk.tokens.list().unwrap();
+        tokens.into_iter().map(|info| info.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&desk), [whole.id]);
+    let next = desk.create(for_node("edge-4", false));
+    assert_eq!(listed(&desk).len(), 2);
+    assert!(desk.redeem(&next, None, "k").is_ok());
+    // Those two let nobody in.
+    for token in [damaged, lost] {
+        assert!(matches!(
+            desk.redeem(&token, None, "k"),
+            Err(RedeemError::Store(_))
+        ));
+        let error = desk.tokens.revoke(token.id).unwrap_err().to_string();
+        assert!(error.contains("create another token"), "{error}");
+    }
+}
+
+#[test]
 fn expiry_and_revocation() {
     let folder = tempfile::tempdir().unwrap();
     let desk = desk(folder.path());

@@ -71,9 +71,7 @@ async fn read_once(dir: &Path) -> io::Result<Found> {
         let content = match read_file(&dir.join(key.name())).await {
             Ok(text) => Content::Text(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Absent,
-            Err(error) => Content::Unreadable(format!(
-                "cannot be read, so what it last said stands: {error}"
-            )),
+            Err(error) => Content::Unreadable(error.to_string()),
         };
         keys.push((key, content));
     }
