@@ -52,7 +52,7 @@ impl Index {
                     let holds = if self.texts.contains_key(&key) {
                         "what it last said stands"
                     } else {
-                        "it has said nothing yet, so its default holds, as if it were not there"
+                        "its default holds, for it has said nothing since the start"
                     };
                     let reason = format!("cannot be read, and until it can, {holds}: {reason}");
                     problems.add(key, key.name(), reason);
