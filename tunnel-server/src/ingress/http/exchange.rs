@@ -13,7 +13,7 @@ use super::body::{self, Answer, FromNode, Outgoing};
 use super::guard::{Activity, Busy};
 use super::{Http, destination, headers, upgrade};
 use crate::inbound::{Caller, Inbound, Way};
-use crate::ingress::metrics::OPENED;
+use crate::ingress::metrics::{CALLER_LEFT, OPENED};
 use crate::ingress::open::Open;
 use crate::ingress::socket::Socket;
 use crate::refusal::{Kind, Refusal};
@@ -99,7 +99,7 @@ impl<O: Open> Exchange<O> {
         };
         let mut response = result
             .await
-            .inspect_err(|refusal| self.http.context.refused(&inbound, refusal))?;
+            .inspect_err(|refusal| self.unserved(&inbound, refusal))?;
         self.http.context.metrics.request(Way::Http, OPENED);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(self.back(response, busy));
@@ -133,6 +133,15 @@ impl<O: Open> Exchange<O> {
             "refused: {refusal}"
         );
         refusal
+    }
+
+    /// Counts and logs a request that got no response from its node.
+    fn unserved(&self, inbound: &Inbound, refusal: &Refusal) {
+        if refusal.reason != CALLER_LEFT {
+            return self.http.context.refused(inbound, refusal);
+        }
+        self.http.context.metrics.request(Way::Http, CALLER_LEFT);
+        tracing::debug!(destination = %inbound.destination, request = %inbound.request_id, "{refusal}");
     }
 
     fn back(&self, response: Response<Incoming>, busy: Busy) -> Response<Answer> {

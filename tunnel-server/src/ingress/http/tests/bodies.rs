@@ -258,3 +258,58 @@ async fn a_caller_that_leaves_takes_its_request_along() {
     drop(client);
     assert_eq!(seen_gone.recv().await, Some(true));
 }
+
+/// A node that reads and never answers.
+fn reader() -> Fake {
+    Fake::to(|_inbound, mut stream: DuplexStream| async move {
+        let mut sink = Vec::new();
+        let _ = stream.read_to_end(&mut sink).await;
+    })
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_the_callers_fault() {
+    for upgrade in [
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n",
+    ] {
+        let http = server(reader(), settings());
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: edge-1:9100\r\n{upgrade}Transfer-Encoding: chunked\r\n\r\n"
+        );
+        let mut client = dial(&http);
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.write_all(b"5\r\nhello\r\nzz\r\n").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("cannot be served: "),
+            "{upgrade}: {answer}"
+        );
+        let count = |outcome| http.context.metrics.requests(Way::Http, outcome);
+        assert_eq!((count("bad_request"), count("node_closed")), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_within_its_body_is_no_nodes_failure() {
+    for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
+        let fake = reader();
+        let http = server(fake.clone(), settings());
+        let mut client = dial(&http);
+        let request = format!("POST / HTTP/1.1\r\nHost: edge-1\r\n{framing}\r\n\r\n5\r\nhe");
+        client.write_all(request.as_bytes()).await.unwrap();
+        while fake.destinations().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(client);
+        http.context.tasks.close();
+        http.context.tasks.wait().await;
+        let count = |outcome| http.context.metrics.requests(Way::Http, outcome);
+        assert_eq!(
+            (count("caller_left"), count("node_closed")),
+            (1, 0),
+            "{framing}"
+        );
+    }
+}
