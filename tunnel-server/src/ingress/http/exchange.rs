@@ -34,6 +34,11 @@ pub(super) struct Exchange<O> {
 impl<O: Open> Exchange<O> {
     /// Answers one request. `C` is the caller's socket, for a request that leaves HTTP.
     pub(super) async fn answer<C: Socket>(&self, request: Request<Incoming>) -> Response<Answer> {
+        if let Some(why) = self.activity.refused(&request) {
+            let status = StatusCode::from_u16(why.status).expect("ours are statuses");
+            self.nowhere(why.reason, &why.text);
+            return plain(status, &why.text);
+        }
         // Behind such a head nothing was checked: no second request is taken from the connection.
         let last = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
         let mut response = match self.serve::<C>(request).await {
@@ -66,8 +71,8 @@ impl<O: Open> Exchange<O> {
             )));
         }
         if request.method() == Method::CONNECT {
-            self.http.context.metrics.request(Way::Http, "method");
             let text = "CONNECT is served by the connect way in: --connect-uds, or --connect-listen with a client certificate";
+            self.nowhere("method", text);
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, text);
             response
                 .headers_mut()
@@ -122,17 +127,21 @@ impl<O: Open> Exchange<O> {
         Ok(response)
     }
 
-    /// Counts and logs a refusal of a request that never got a destination.
     fn unrouted(&self, refusal: Refusal) -> Refusal {
-        self.http.context.metrics.request(Way::Http, refusal.reason);
-        let client = self.client.map(tracing::field::display);
+        self.nowhere(refusal.reason, &refusal.message);
+        refusal
+    }
+
+    /// Counts and logs a request that never got a destination.
+    fn nowhere(&self, reason: &'static str, text: &str) {
+        self.http.context.metrics.request(Way::Http, reason);
         tracing::info!(
             way = Way::Http.name(),
-            client,
-            reason = refusal.reason,
-            "refused: {refusal}"
+            caller = %Caller::Anyone,
+            client = self.client.map(tracing::field::display),
+            reason,
+            "refused: {text}"
         );
-        refusal
     }
 
     /// Counts and logs a request that got no response from its node.

@@ -174,6 +174,12 @@ async fn what_reads_two_ways_is_refused_and_nothing_behind_it_served() {
         let bad = shape.replace("{}", "POST /bad");
         let answer = ask(&http, &format!("{bad}{good}")).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{bad:?}: {answer}");
+        let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            text.starts_with("not a request that can be served: ") && text.lines().count() == 1,
+            "{bad:?}: {answer}"
+        );
+        assert_eq!(http.context.metrics.requests(Way::Http, "bad_request"), 1);
         assert!(fake.destinations().is_empty(), "{bad:?}");
         // Behind a good request, in the same bytes and in others.
         let answer = ask(&http, &format!("{good}{bad}{good}")).await;
