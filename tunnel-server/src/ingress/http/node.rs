@@ -79,6 +79,8 @@ impl<O: Open> Http<O> {
         let retired = O::retired(&stream);
         let shaking = Builder::new()
             .max_buf_size(BUFFER_MAX)
+            // The buffer may hold more than it is told to.
+            .max_header_size(BUFFER_MAX)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = shaking.await.map_err(|error| broke(route, &error))?;
         let (pool, told) = (self.pool.clone(), retired.clone());
@@ -149,11 +151,7 @@ fn broke(route: &Route, error: &hyper::Error) -> Refusal {
         return Refusal::from_agent(code, words);
     }
     let (reason, what) = if error.is_parse() {
-        let hint = format!(
-            "answered with something else than HTTP/1.1; if it speaks TLS, put {} under https-proxy-ports",
-            target.port
-        );
-        ("bad_response", hint)
+        ("bad_response", unreadable(route, error))
     } else {
         (
             "node_closed",
@@ -165,6 +163,25 @@ fn broke(route: &Route, error: &hyper::Error) -> Refusal {
         reason,
         format!("node {node}: {target} {what}"),
     )
+}
+
+/// In what way the head of an answer cannot be read.
+fn unreadable(route: &Route, error: &hyper::Error) -> String {
+    if error.is_parse_too_large() {
+        return "answered with a head that is larger than 64 KiB or has more than 100 lines"
+            .to_owned();
+    }
+    if error.is_parse_status() {
+        return "answered with a status line that has no valid status".to_owned();
+    }
+    // hyper says by its words alone that what came is not even a version of HTTP.
+    if error.to_string().contains("HTTP version") {
+        return format!(
+            "answered with something else than HTTP/1.1; if it speaks TLS, put {} under https-proxy-ports",
+            route.target.port
+        );
+    }
+    format!("answered with a head that cannot be read: {error}")
 }
 
 /// A request whose body could not be read to its end: that is its caller's doing, and no node's.

@@ -113,6 +113,11 @@ async fn refusals_are_one_line_that_says_what_to_do() {
             "use CONNECT",
         ),
         (
+            "GET edge-1 HTTP/1.1\r\nHost: edge-1",
+            "400 ",
+            "\"edge-1\" is neither a path nor an http:// URL",
+        ),
+        (
             "CONNECT edge-1:80 HTTP/1.1\r\nHost: edge-1:80",
             "405 ",
             "--connect-listen",
@@ -133,7 +138,7 @@ async fn refusals_are_one_line_that_says_what_to_do() {
     assert_eq!(http.context.metrics.requests(Way::Http, "not_connected"), 1);
     assert_eq!(
         http.context.metrics.requests(Way::Http, "bad_destination"),
-        2
+        3
     );
 }
 
