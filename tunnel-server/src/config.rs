@@ -151,7 +151,9 @@ pub struct RunConfig {
     )]
     pub connect_names: Vec<String>,
 
-    /// The CONNECT way in over a unix socket at this path, for whoever may open it [default: off]
+    /// The CONNECT way in over a unix socket at this path, for whoever may open it. A unix socket knows no reset: a
+    /// stream that broke off ends there as if it were whole, so have TLS inside it, or use --connect-listen
+    /// [default: off]
     #[arg(long, env = "EDGE_TUNNEL_CONNECT_UDS", value_name = "PATH")]
     pub connect_uds: Option<PathBuf>,
 

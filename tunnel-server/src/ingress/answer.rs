@@ -1,11 +1,50 @@
 //! Answers in HTTP/1.1 that are written as bytes, without an HTTP stack behind them.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::refusal::Refusal;
 
 /// The longest reason phrase, in bytes: a status line is read by tools with small buffers.
 const PHRASE_MAX: usize = 256;
+
+/// Why what came is no request that can be served: it never got as far as a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unservable {
+    pub(super) status: u16,
+    /// For logs and metrics, out of the same closed set as a refusal's.
+    pub(super) reason: &'static str,
+    /// One line for a person.
+    pub(super) text: String,
+}
+
+impl Unservable {
+    /// Its head says nothing that can be served, or two things at once.
+    pub(super) fn bad(why: &str) -> Self {
+        let text = format!("not a request that can be served: {why}");
+        Self::new(400, "bad_request", text)
+    }
+
+    /// Its head is larger than `limit` bytes.
+    pub(super) fn head_too_large(limit: usize) -> Self {
+        let text = format!("the request's head is larger than {limit} bytes");
+        Self::new(431, "head_too_large", text)
+    }
+
+    /// Its head was not whole within `limit`.
+    pub(super) fn head_timeout(limit: Duration) -> Self {
+        let text = format!("no whole request within {} s", limit.as_secs());
+        Self::new(408, "head_timeout", text)
+    }
+
+    pub(super) const fn new(status: u16, reason: &'static str, text: String) -> Self {
+        Self {
+            status,
+            reason,
+            text,
+        }
+    }
+}
 
 /// A failure as kube-apiserver's HTTPConnect client shows it to a person: of all that we say it shows the
 /// status line alone (kubernetes/apiserver `pkg/server/egressselector/egress_selector.go`), so the message
@@ -39,8 +78,6 @@ fn phrase(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::refusal::Kind;
 

@@ -18,13 +18,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::Context;
 use super::accept::accept_loop;
+use super::answer::{self, Unservable};
 use super::bind::Tcp;
-use super::head::{self, Framing, Scanner};
+use super::head::{self, Framing, Head, Scanner};
 use super::open::Open;
 use super::socket::{Socket, part};
 use super::unix::Unix;
-use super::{Context, answer};
 use crate::identity::Grant;
 use crate::inbound::{Caller, Inbound, Way};
 use crate::refusal::Refusal;
@@ -36,6 +37,10 @@ mod tests;
 const HEAD_MAX: usize = 8 * 1024;
 /// How long a caller has for its TLS handshake, and then again for its head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How much of a target that was refused the log shows, in characters.
+const TARGET_SHOWN: usize = 80;
+/// The status for another method than CONNECT, whose answer names the right one (RFC 9110, 15.5.6).
+const METHOD: u16 = 405;
 /// The whole of a success.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection Established\r\n\r\n";
 
@@ -98,8 +103,10 @@ pub async fn serve_tls<O: Open>(context: Context<O>, listener: Tcp, certificates
 /// What a head asks for, or the answer to one that is none.
 enum Asked {
     Destination(Destination, Bytes),
-    /// A reason for the metrics, and the answer.
-    Refused(&'static str, Vec<u8>),
+    /// Why nothing came of it, and what it named as its target, as far as that was read.
+    Refused(Unservable, Option<String>),
+    /// The caller said nothing for all of [`HEAD_TIME`].
+    Silent,
     /// The caller left.
     Gone,
 }
@@ -130,6 +137,7 @@ impl<O: Open> Context<O> {
             Err(refusal) => {
                 self.metrics.request(self.way, refusal.reason);
                 tracing::info!(
+                    way = self.way.name(),
                     client = client.map(tracing::field::display),
                     reason = refusal.reason,
                     "refused: {refusal}"
@@ -140,23 +148,32 @@ impl<O: Open> Context<O> {
     }
 
     async fn connect<C: Socket>(&self, mut io: C, client: Option<SocketAddr>, who: Who) {
-        let asked = match tokio::time::timeout(HEAD_TIME, read_head(&mut io)).await {
+        let mut buffer = BytesMut::with_capacity(1024);
+        let asked = match tokio::time::timeout(HEAD_TIME, read_head(&mut io, &mut buffer)).await {
             Ok(asked) => asked,
-            Err(_elapsed) => Asked::Refused(
-                "head_timeout",
-                answer::failure(
-                    408,
-                    &format!("no whole request within {} s", HEAD_TIME.as_secs()),
-                    "",
-                ),
-            ),
+            Err(_elapsed) if buffer.is_empty() => Asked::Silent,
+            Err(_elapsed) => Asked::Refused(Unservable::head_timeout(HEAD_TIME), None),
         };
         match asked {
             Asked::Gone => tracing::debug!("a caller left before it asked"),
-            Asked::Refused(reason, answer) => {
-                self.metrics.request(self.way, reason);
-                tracing::info!(caller = %who.caller, client = client.map(tracing::field::display), reason, "refused a request that is no CONNECT");
-                part(io, &answer).await;
+            Asked::Silent => {
+                let why = Unservable::head_timeout(HEAD_TIME);
+                self.metrics.request(self.way, why.reason);
+                tracing::debug!("a caller connected and said nothing");
+                part(io, &unservable(&why)).await;
+            }
+            Asked::Refused(why, target) => {
+                self.metrics.request(self.way, why.reason);
+                tracing::info!(
+                    way = self.way.name(),
+                    caller = %who.caller,
+                    client = client.map(tracing::field::display),
+                    destination = target,
+                    reason = why.reason,
+                    "refused: {}",
+                    why.text
+                );
+                part(io, &unservable(&why)).await;
             }
             Asked::Destination(destination, ahead) => {
                 let Who { caller, grant } = who;
@@ -176,53 +193,52 @@ impl<O: Open> Context<O> {
     }
 }
 
-async fn read_head<C: AsyncRead + Unpin>(io: &mut C) -> Asked {
-    let mut buffer = BytesMut::with_capacity(1024);
+async fn read_head<C: AsyncRead + Unpin>(io: &mut C, buffer: &mut BytesMut) -> Asked {
     let mut scanner = Scanner::default();
     let mut scanned = 0;
     let end = loop {
         match scanner.scan(&buffer[scanned..]) {
             Ok(Some(count)) if scanned + count <= HEAD_MAX => break scanned + count,
             Ok(None) if buffer.len() < HEAD_MAX => scanned = buffer.len(),
-            Ok(_) => {
-                let text = format!("the request's head is larger than {HEAD_MAX} bytes");
-                return Asked::Refused("head_too_large", answer::failure(431, &text, ""));
-            }
-            Err(violation) => return bad_request(violation),
+            Ok(_) => return Asked::Refused(Unservable::head_too_large(HEAD_MAX), None),
+            Err(violation) => return Asked::Refused(Unservable::bad(violation), None),
         }
-        match io.read_buf(&mut buffer).await {
+        match io.read_buf(buffer).await {
             Ok(0) | Err(_) => return Asked::Gone,
             Ok(_) => {}
         }
     };
     let head = buffer.split_to(end);
-    match judge(&head) {
-        Ok(destination) => Asked::Destination(destination, buffer.freeze()),
-        Err(refused) => refused,
+    match head::judge(&head) {
+        Ok(head) => match judge(&head) {
+            Ok(destination) => Asked::Destination(destination, buffer.split().freeze()),
+            Err(why) => {
+                let target = head.target.chars().take(TARGET_SHOWN).collect();
+                Asked::Refused(why, Some(target))
+            }
+        },
+        Err(violation) => Asked::Refused(Unservable::bad(violation), None),
     }
 }
 
-fn judge(head: &[u8]) -> Result<Destination, Asked> {
-    let head = head::judge(head).map_err(bad_request)?;
+fn judge(head: &Head<'_>) -> Result<Destination, Unservable> {
     if head.method != "CONNECT" {
         let text = "only CONNECT is served here; plain HTTP requests go to the http way in (--http-listen)";
-        return Err(Asked::Refused(
-            "method",
-            answer::failure(405, text, "Allow: CONNECT\r\n"),
-        ));
+        return Err(Unservable::new(METHOD, "method", text.to_owned()));
     }
     // RFC 9110, 9.3.6 gives a CONNECT no content: bytes that one side takes for content are the target's.
     if head.framing != Framing::Length(0) {
-        return Err(bad_request("a CONNECT has no body"));
+        return Err(Unservable::bad("a CONNECT has no body"));
     }
-    head.target
-        .parse()
-        .map_err(|error: edge_tunnel_proto::id::ParseError| bad_request(&error.to_string()))
+    let parsed = head.target.parse();
+    parsed.map_err(|error: edge_tunnel_proto::id::ParseError| Unservable::bad(&error.to_string()))
 }
 
-fn bad_request(why: &str) -> Asked {
-    Asked::Refused(
-        "bad_request",
-        answer::failure(400, &format!("not a request that can be served: {why}"), ""),
-    )
+fn unservable(why: &Unservable) -> Vec<u8> {
+    let allow = if why.status == METHOD {
+        "Allow: CONNECT\r\n"
+    } else {
+        ""
+    };
+    answer::failure(why.status, &why.text, allow)
 }

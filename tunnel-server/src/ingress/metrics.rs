@@ -10,6 +10,8 @@ use crate::inbound::Way;
 
 /// The outcome of a request that got its stream.
 pub(super) const OPENED: &str = "opened";
+/// The outcome of a request whose caller left before it was whole: nobody was refused, and no node is at fault.
+pub(super) const CALLER_LEFT: &str = "caller_left";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WayLabel {
@@ -75,7 +77,7 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a request; `outcome` comes out of a closed set: [`OPENED`] or a refusal's reason.
+    /// Counts a request; `outcome` comes out of a closed set: [`OPENED`], [`CALLER_LEFT`] or a refusal's reason.
     pub(super) fn request(&self, way: Way, outcome: &'static str) {
         self.requests
             .get_or_create(&RequestLabel {

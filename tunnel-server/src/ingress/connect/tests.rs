@@ -140,6 +140,45 @@ async fn other_methods_and_bad_targets_are_refused_in_words() {
     }
 }
 
+/// What the log has of a refusal.
+#[tokio::test]
+async fn a_refusal_says_what_was_wrong_and_where_to() {
+    for (request, reason, target, text) in [
+        (
+            "CONNECT edge-1 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "bad_request",
+            Some("edge-1"),
+            "names no port: write name:port",
+        ),
+        (
+            "CONNECT edge-1:70000 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "bad_request",
+            Some("edge-1:70000"),
+            "no port",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "method",
+            Some("/"),
+            "only CONNECT",
+        ),
+        (
+            "CONNECT edge-1:80 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
+            "bad_request",
+            Some("edge-1:80"),
+            "no body",
+        ),
+        ("\u{16}\u{3}\u{1}\0", "bad_request", None, "NUL"),
+    ] {
+        let asked = read_head(&mut request.as_bytes(), &mut BytesMut::new()).await;
+        let Asked::Refused(why, asked) = asked else {
+            panic!("{request:?} is not refused");
+        };
+        assert_eq!((why.reason, asked.as_deref()), (reason, target));
+        assert!(why.text.contains(text), "{request:?}: {}", why.text);
+    }
+}
+
 #[tokio::test]
 async fn what_reads_two_ways_is_refused() {
     for shape in AMBIGUOUS {
@@ -171,11 +210,14 @@ async fn a_head_has_a_size() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_does_not_ask_is_not_waited_for() {
-    let (_context, mut client) = start(greeter());
-    client.write_all(b"CONNECT edge-1:80 HT").await.unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    for begun in ["CONNECT edge-1:80 HT", ""] {
+        let (context, mut client) = start(greeter());
+        client.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert_eq!(context.metrics.requests(Way::Connect, "head_timeout"), 1);
+    }
 }
 
 /// A certificate of this name, signed by `ca` or by itself.

@@ -4,13 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use edge_tunnel_proto::sync::Mutex;
+use http::header::HOST;
+use http::{Request, Version};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Settings;
+use crate::ingress::answer::Unservable;
 
 /// How long a caller has for a head that it has begun.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long a caller that was refused is listened to, so that its answer arrives.
+pub(super) const PARTING_TIME: Duration = Duration::from_secs(1);
 
 /// What a connection is doing, and since when. Times are milliseconds since it began.
 #[derive(Debug)]
@@ -28,6 +35,10 @@ pub(super) struct Activity {
     /// Requests that may be silent for as long as they like.
     patient: AtomicUsize,
     broken: AtomicBool,
+    /// The head at hand did not come in time.
+    late: AtomicBool,
+    /// Why the request in place of a refused head stands there.
+    refused: Mutex<Option<Unservable>>,
     changed: Notify,
 }
 
@@ -53,6 +64,8 @@ impl Activity {
             unanswered: AtomicUsize::new(0),
             patient: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            refused: Mutex::default(),
             changed: Notify::new(),
         })
     }
@@ -87,15 +100,36 @@ impl Activity {
         self.last.store(self.now(), Ordering::Relaxed);
     }
 
-    /// The caller begins a head, for which it has a time.
-    pub(super) fn head_begins(&self) {
-        self.head.store(self.now() + 1, Ordering::Relaxed);
-        self.stir();
+    /// A head begins or goes on now, or none does.
+    pub(super) fn mid_head(&self, mid_head: bool) {
+        if !mid_head {
+            self.head.store(0, Ordering::Relaxed);
+        } else if self.head.load(Ordering::Relaxed) == 0 {
+            self.head.store(self.now() + 1, Ordering::Relaxed);
+            self.stir();
+        }
     }
 
-    /// No head is at hand.
-    pub(super) fn head_ends(&self) {
-        self.head.store(0, Ordering::Relaxed);
+    /// Whether the head at hand is to be refused for its slowness.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// A head was refused: a request that ends the connection comes in its place.
+    pub(super) fn refuse(&self, why: Unservable) {
+        *self.refused.lock() = Some(why);
+        self.mid_head(false);
+    }
+
+    /// Why this request was refused before it was one, if it stands for such a one.
+    pub(super) fn refused<B>(&self, request: &Request<B>) -> Option<Unservable> {
+        let is_poison =
+            request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST);
+        if is_poison {
+            self.refused.lock().take()
+        } else {
+            None
+        }
     }
 
     /// Has the connection looked at anew.
@@ -123,7 +157,8 @@ impl Activity {
         self.changed.notified().await;
     }
 
-    /// What is due at this moment.
+    /// What is due at this moment. A head that is late is told so to the socket, which refuses it as soon as
+    /// hyper reads on; where hyper does not, the connection ends a little later.
     pub(super) fn due(&self, settings: &Settings) -> Due {
         let at = |millis: u64, limit: Duration| self.began + Duration::from_millis(millis) + limit;
         let now = Instant::now();
@@ -141,10 +176,15 @@ impl Activity {
             match self.head.load(Ordering::Relaxed) {
                 0 => (at(last.max(free), settings.idle_connection), Due::Close),
                 // What came behind the request before was not waited for then.
-                head => (
-                    at((head - 1).max(free), HEAD_TIME),
-                    Due::Abort("a request's head did not come in time"),
-                ),
+                head => {
+                    let limit = at((head - 1).max(free), HEAD_TIME);
+                    if now < limit {
+                        return Due::Later(limit);
+                    }
+                    self.late.store(true, Ordering::Relaxed);
+                    let why = "a request's head did not come in time, and its answer was not taken";
+                    (limit + PARTING_TIME, Due::Abort(why))
+                }
             }
         };
         if now < when { Due::Later(when) } else { then }

@@ -72,6 +72,11 @@ fn absolute(uri: &Uri) -> Result<Option<&str>, Refusal> {
     let Some(authority) = uri.authority().map(http::uri::Authority::as_str) else {
         return Ok(None);
     };
+    if uri.scheme().is_none() {
+        return Err(bad(format!(
+            "{authority:?} is neither a path nor an http:// URL: write GET /path, and node:port into Host"
+        )));
+    }
     if uri.scheme() != Some(&http::uri::Scheme::HTTP) {
         return Err(bad(
             "only http:// targets are served here; for https:// use CONNECT (--connect-listen)",

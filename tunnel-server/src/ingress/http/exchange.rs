@@ -15,7 +15,7 @@ use super::activity::{Activity, Busy};
 use super::body::{self, Answer, FromNode, Outgoing};
 use super::{Http, destination, headers};
 use crate::inbound::{Caller, Inbound, Way};
-use crate::ingress::metrics::OPENED;
+use crate::ingress::metrics::{CALLER_LEFT, OPENED};
 use crate::ingress::open::Open;
 use crate::refusal::{Kind, Refusal};
 use crate::route::Route;
@@ -38,6 +38,11 @@ pub(super) struct Exchange<O> {
 impl<O: Open> Exchange<O> {
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        if let Some(why) = self.activity.refused(&request) {
+            let status = StatusCode::from_u16(why.status).expect("ours are statuses");
+            self.nowhere(why.reason, &why.text);
+            return plain(status, &why.text);
+        }
         // Behind such a head nothing was checked: no second request is taken from the connection.
         let last = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
         let mut response = match self.serve(request).await {
@@ -67,8 +72,8 @@ impl<O: Open> Exchange<O> {
             )));
         }
         if request.method() == Method::CONNECT {
-            self.http.context.metrics.request(Way::Http, "method");
             let text = "CONNECT is served by the connect way in: --connect-uds, or --connect-listen with a client certificate";
+            self.nowhere("method", text);
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, text);
             response
                 .headers_mut()
@@ -100,7 +105,7 @@ impl<O: Open> Exchange<O> {
         };
         let mut response = result
             .await
-            .inspect_err(|refusal| self.http.context.refused(&inbound, refusal))?;
+            .inspect_err(|refusal| self.unserved(&inbound, refusal))?;
         self.http.context.metrics.request(Way::Http, OPENED);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(self.back(response, busy));
@@ -120,17 +125,30 @@ impl<O: Open> Exchange<O> {
         Ok(response)
     }
 
-    /// Counts and logs a refusal of a request that never got a destination.
     fn unrouted(&self, refusal: Refusal) -> Refusal {
-        self.http.context.metrics.request(Way::Http, refusal.reason);
-        let client = self.client.map(tracing::field::display);
+        self.nowhere(refusal.reason, &refusal.message);
+        refusal
+    }
+
+    /// Counts and logs a request that never got a destination.
+    fn nowhere(&self, reason: &'static str, text: &str) {
+        self.http.context.metrics.request(Way::Http, reason);
         tracing::info!(
             way = Way::Http.name(),
-            client,
-            reason = refusal.reason,
-            "refused: {refusal}"
+            caller = %Caller::Anyone,
+            client = self.client.map(tracing::field::display),
+            reason,
+            "refused: {text}"
         );
-        refusal
+    }
+
+    /// Counts and logs a request that got no response from its node.
+    fn unserved(&self, inbound: &Inbound, refusal: &Refusal) {
+        if refusal.reason != CALLER_LEFT {
+            return self.http.context.refused(inbound, refusal);
+        }
+        self.http.context.metrics.request(Way::Http, CALLER_LEFT);
+        tracing::debug!(destination = %inbound.destination, request = %inbound.request_id, "{refusal}");
     }
 
     fn back(&self, response: Response<Incoming>, busy: Busy) -> Response<Answer> {

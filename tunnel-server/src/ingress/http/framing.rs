@@ -1,23 +1,44 @@
 //! Follows the messages of a caller's connection beside hyper, which reads some heads leniently that two
 //! parsers could read in two ways and shows nothing of it afterwards (a `Content-Length` beside a
 //! `Transfer-Encoding` is gone when the request is seen). This finds each head, judges it
-//! ([`head::judge`]), and follows its body only to find the next one.
+//! ([`head::judge`]), and follows its body only to find the next one. A head passes when it is whole and good,
+//! and not before: what hyper has a part of, nobody else can answer.
 
+use http::Uri;
+
+use crate::ingress::answer::Unservable;
 use crate::ingress::head::{self, Framing, Scanner, Violation};
 
-/// The largest head, in bytes; hyper is told the same and answers 431 itself.
+#[cfg(test)]
+mod tests;
+
+/// The largest head, in bytes. hyper is told the same, and never has to say so itself.
 pub(super) const HEAD_MAX: usize = 64 * 1024;
 /// The most bytes of a chunk's size line, and of all trailers.
 const CHUNK_LINE_MAX: usize = 1024;
 const TRAILERS_MAX: usize = 16 * 1024;
 
+/// What stands for [`HEAD_MAX`] being passed.
+const TOO_LARGE: Violation = "the head is too large";
+
 /// Why a connection may not go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// A head is bad; so many of the bytes at hand come before it.
-    Head(usize, Violation),
+    /// The next head is no request.
+    Head(Unservable),
     /// A body is bad.
     Body(Violation),
+}
+
+/// What passes of the bytes at hand.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// Comes first: the beginning of a head that was kept back, and is whole now.
+    pub(super) kept: Vec<u8>,
+    /// So many of the bytes come then.
+    pub(super) count: usize,
+    /// Nothing comes after them.
+    pub(super) stop: Option<Stop>,
 }
 
 #[derive(Debug)]
@@ -46,8 +67,10 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Framer {
     state: State,
-    /// The head so far.
+    /// The head so far, kept back.
     head: Vec<u8>,
+    /// What was kept back of a head that is whole now.
+    kept: Vec<u8>,
 }
 
 impl Default for Framer {
@@ -55,6 +78,7 @@ impl Default for Framer {
         Self {
             state: State::Head(Scanner::default()),
             head: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }
@@ -70,20 +94,32 @@ impl Framer {
         !matches!(self.state, State::Head(_) | State::Open)
     }
 
-    /// Takes in the next bytes.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    /// Takes in the next bytes. After a [`Stop`] it takes in no more.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Passed {
+        let mut passed = Passed::default();
         let mut at = 0;
         while at < bytes.len() {
-            let begun = at;
-            at += match self.step(&bytes[at..]) {
-                Ok(taken) => taken,
-                Err(why) if matches!(self.state, State::Head(_)) => {
-                    return Err(Stop::Head(begun, why));
+            match self.step(&bytes[at..]) {
+                Ok(taken) => at += taken,
+                Err(why) => {
+                    passed.stop = Some(self.stop(why));
+                    break;
                 }
-                Err(why) => return Err(Stop::Body(why)),
-            };
+            }
+            if !self.mid_head() {
+                passed.count = at;
+            }
         }
-        Ok(())
+        passed.kept = std::mem::take(&mut self.kept);
+        passed
+    }
+
+    fn stop(&self, why: Violation) -> Stop {
+        match self.state {
+            State::Head(_) if why == TOO_LARGE => Stop::Head(Unservable::head_too_large(HEAD_MAX)),
+            State::Head(_) => Stop::Head(Unservable::bad(why)),
+            _ => Stop::Body(why),
+        }
     }
 
     /// Takes at least one byte of a rest that is not empty, and says how many.
@@ -92,23 +128,26 @@ impl Framer {
         let (taken, next) = match &mut self.state {
             State::Open => return Ok(rest.len()),
             State::Head(scanner) => {
+                let kept = self.head.len();
                 let Some(end) = scanner.scan(rest)? else {
-                    self.head.extend_from_slice(rest);
-                    if self.head.len() > HEAD_MAX {
-                        // hyper is at its answer already.
-                        self.state = State::Open;
+                    if kept + rest.len() >= HEAD_MAX {
+                        return Err(TOO_LARGE);
                     }
+                    self.head.extend_from_slice(rest);
                     return Ok(rest.len());
                 };
-                self.head.extend_from_slice(&rest[..end]);
-                let head = head::judge(&self.head)?;
-                let next = match head.framing {
-                    _ if head.upgrade => State::Open,
-                    Framing::Length(length) => after(length, State::Length),
-                    Framing::Chunked => State::ChunkSize(0, 0),
-                };
-                self.head.clear();
-                (end, next)
+                if kept + end > HEAD_MAX {
+                    return Err(TOO_LARGE);
+                }
+                if kept == 0 {
+                    (end, behind(&rest[..end])?)
+                } else {
+                    self.head.extend_from_slice(&rest[..end]);
+                    let next = behind(&self.head)?;
+                    self.head.truncate(kept);
+                    self.kept = std::mem::take(&mut self.head);
+                    (end, next)
+                }
             }
             State::Length(left) => {
                 let (taken, left) = take(*left, rest);
@@ -208,6 +247,20 @@ impl Default for State {
     }
 }
 
+/// What follows this head, if it is a good one.
+fn behind(head: &[u8]) -> Result<State, Violation> {
+    let head = head::judge(head)?;
+    // hyper would answer this one itself, without a word.
+    if head.target.parse::<Uri>().is_err() {
+        return Err("its target is neither a path nor a URL");
+    }
+    Ok(match head.framing {
+        _ if head.upgrade => State::Open,
+        Framing::Length(length) => after(length, State::Length),
+        Framing::Chunked => State::ChunkSize(0, 0),
+    })
+}
+
 /// `state` with what is left of a body, or the next head.
 fn after(left: u64, state: impl Fn(u64) -> State) -> State {
     if left == 0 {
@@ -221,75 +274,4 @@ fn after(left: u64, state: impl Fn(u64) -> State) -> State {
 fn take(left: u64, rest: &[u8]) -> (usize, u64) {
     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
     (taken, left - taken as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-
-    fn feed(parts: &[&str]) -> Result<Framer, Stop> {
-        let mut framer = Framer::default();
-        for part in parts {
-            framer.feed(part.as_bytes())?;
-        }
-        Ok(framer)
-    }
-
-    #[test]
-    fn heads_are_found_behind_bodies_of_every_kind() {
-        let length = "PUT /b HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nGET / HTTP/9";
-        let none = "GET /c HTTP/1.1\r\nHost: a\r\n\r\n";
-        let chunks = "5;x=y\r\n\n\r\n\r\n\r\n10\r\nGET / HTTP/9.9\r\n\r\n0\r\n";
-        let all = format!(
-            "{length}{none}{CHUNKED}{chunks}\r\n{none}{CHUNKED}{chunks}T: v\r\n\r\n{length}"
-        );
-        assert!(!feed(&[&all]).unwrap().mid_head());
-        let bytes: Vec<String> = all.chars().map(String::from).collect();
-        let bytes: Vec<&str> = bytes.iter().map(String::as_str).collect();
-        assert!(!feed(&bytes).unwrap().mid_head());
-        // A bad head behind it is seen as one: so every body ended where it should.
-        let bad = "GET / HTTP/9.9\r\n\r\n";
-        assert!(
-            matches!(feed(&[&format!("{all}{bad}")]), Err(Stop::Head(at, _)) if at == all.len())
-        );
-    }
-
-    #[test]
-    fn a_head_in_parts_is_one_head() {
-        let framer = feed(&["GET / HTTP/1.1\r\nHo"]).unwrap();
-        assert!(framer.mid_head());
-        assert!(matches!(
-            feed(&["GET / HTTP/1.1\r\nHo", "st: a\n"]),
-            Err(Stop::Head(0, _))
-        ));
-    }
-
-    #[test]
-    fn bodies_that_read_two_ways_are_refused() {
-        let bad = "\r\n|x\r\n|-1\r\n| 1\r\na\r\n|1 \r\na\r\n|0x1\r\na\r\n|1\na\r\n|1\r\rna|1\r\nab\r\n|1\r\na\n|\
-                   1\r\na\r\r|11111111111111111\r\n|1;\x01\r\n|0\r\n\n|0\r\nT: v\n\r\n|0\r\nT: v\r\r\n";
-        for body in bad.split('|') {
-            assert!(
-                matches!(feed(&[CHUNKED, body]), Err(Stop::Body(_))),
-                "{body:?}"
-            );
-        }
-        let long = format!("1;{}", "x".repeat(CHUNK_LINE_MAX + 1));
-        assert!(matches!(feed(&[CHUNKED, &long]), Err(Stop::Body(_))));
-        let long = format!("0\r\n{}", "T: v\r\n".repeat(TRAILERS_MAX / 6 + 1));
-        assert!(matches!(feed(&[CHUNKED, &long]), Err(Stop::Body(_))));
-    }
-
-    #[test]
-    fn after_an_upgrade_anything_goes() {
-        let upgrade =
-            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
-        assert!(
-            !feed(&[upgrade, "\0\0\n\n", "GET / HTTP/9.9\r\n\r\n"])
-                .unwrap()
-                .mid_head()
-        );
-    }
 }

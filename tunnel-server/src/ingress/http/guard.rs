@@ -7,28 +7,45 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use edge_tunnel_proto::splice::Reset;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::activity::Activity;
+use self::parting::Parting;
+use super::activity::{Activity, HEAD_TIME};
 use super::framing::{Framer, Stop};
+use crate::ingress::answer::Unservable;
+use crate::ingress::head::Violation;
 use crate::ingress::socket::Socket;
+
+mod parting;
 
 /// How often a caller that says no more and waits for its answer is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What hyper reads in the place of a head that was refused: a NUL, which no head can have wherever it
-/// stands, and the end that hyper waits for before it looks. It answers 400 and closes.
-const POISON: &[u8] = b"\0\r\n\r\n";
+/// What hyper reads in the place of a head that was refused, so that the answer is ours, has its turn behind
+/// the responses in hand, and is the last. No caller can write it: an HTTP/1.1 head without a Host is refused.
+const POISON: &[u8] = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+
+/// Why nothing of what the caller says is passed on any more.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// A head was refused: [`POISON`] is the last that hyper reads.
+    Refused,
+    /// A body was refused: hyper reads an error, which its request then fails with.
+    Broken(Violation),
+}
 
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Guarded<C: Socket> {
     io: C,
     framer: Framer,
-    /// What is left of [`POISON`] once a head was refused; then comes the end.
-    poison: Option<&'static [u8]>,
+    /// What hyper reads before anything else.
+    ready: Bytes,
+    end: Option<End>,
+    parting: Option<Parting>,
     /// Whether the caller reads more slowly than is written.
     behind: bool,
     /// When a caller that says no more is looked at next.
@@ -41,7 +58,9 @@ impl<C: Socket> Guarded<C> {
         Self {
             io,
             framer: Framer::default(),
-            poison: None,
+            ready: Bytes::new(),
+            end: None,
+            parting: None,
             behind: false,
             look: None,
             activity,
@@ -79,6 +98,34 @@ impl<C: Socket> Guarded<C> {
         }
         written
     }
+
+    /// Ends the connection behind the responses in hand and an answer that says why.
+    fn refuse(&mut self, why: Unservable) {
+        self.ready = [&self.ready, POISON].concat().into();
+        self.end = Some(End::Refused);
+        self.activity.refuse(why);
+    }
+
+    /// Lets pass of `bytes`, which are fresh, what may; returns how many of them.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        self.activity.touch();
+        let passed = self.framer.feed(bytes);
+        self.activity.mid_head(self.framer.mid_head());
+        let mut count = passed.count;
+        if !passed.kept.is_empty() {
+            self.ready = [&passed.kept, &bytes[..count]].concat().into();
+            count = 0;
+        }
+        match passed.stop {
+            None => {}
+            Some(Stop::Head(why)) => self.refuse(why),
+            Some(Stop::Body(why)) => {
+                tracing::debug!(why, "a request's body broke off");
+                self.end = Some(End::Broken(why));
+            }
+        }
+        count
+    }
 }
 
 impl<C: Socket> Drop for Guarded<C> {
@@ -111,50 +158,41 @@ impl<C: Socket> AsyncRead for Guarded<C> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(poison) = &mut self.poison {
-            let (given, left) = poison.split_at(poison.len().min(buf.remaining()));
-            buf.put_slice(given);
-            *poison = left;
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if buf.filled().len() == before {
-            // A caller may end its side behind its request and wait for the answer (`nc -N`). It looks the same as one
-            // that has left, and hyper would take it for that. So the end is kept from hyper while an answer is owed:
-            // to one that has left, that is until its system resets what it gets, or the request's time is over.
-            return if self.owes() {
-                self.poll_dead(cx)
-            } else {
-                Poll::Ready(Ok(()))
-            };
-        }
-        self.activity.touch();
-        let was_mid_head = self.framer.mid_head();
-        match self.framer.feed(&buf.filled()[before..]) {
-            Ok(()) => {
-                let mid_head = self.framer.mid_head();
-                if mid_head && !was_mid_head {
-                    self.activity.head_begins();
-                } else if !mid_head {
-                    self.activity.head_ends();
-                }
-                Poll::Ready(Ok(()))
+        loop {
+            if !self.ready.is_empty() {
+                let count = self.ready.len().min(buf.remaining());
+                buf.put_slice(&self.ready.split_to(count));
+                return Poll::Ready(Ok(()));
             }
-            Err(Stop::Head(good, why)) => {
-                tracing::info!(why, "refused a request with 400");
-                self.poison = Some(POISON);
-                buf.set_filled(before + good);
-                // Nothing good among the bytes would read as the end.
-                if good == 0 {
-                    self.poll_read(cx, buf)
+            match self.end {
+                None if self.activity.is_late() => {
+                    self.refuse(Unservable::head_timeout(HEAD_TIME));
+                    continue;
+                }
+                None => {}
+                // hyper takes the end for a caller that left, and would not answer. It closes by itself.
+                Some(End::Refused) => return Poll::Pending,
+                Some(End::Broken(why)) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+                }
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            if buf.filled().len() == before {
+                // A caller may end its side behind its request and wait for the answer (`nc -N`). It looks the same as one
+                // that has left, and hyper would take it for that. So the end is kept from hyper while an answer is owed:
+                // to one that has left, that is until its system resets what it gets, or the request's time is over.
+                return if self.owes() {
+                    self.poll_dead(cx)
                 } else {
                     Poll::Ready(Ok(()))
-                }
+                };
             }
-            Err(Stop::Body(why)) => {
-                tracing::info!(why, "broke off a request");
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)))
+            let count = self.pass(&buf.filled()[before..]);
+            buf.set_filled(before + count);
+            // None of them would read as the end.
+            if count > 0 {
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -188,6 +226,14 @@ impl<C: Socket> AsyncWrite for Guarded<C> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.parting.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if this.end.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let parting = this.parting.get_or_insert_with(Parting::new);
+        parting.poll(&mut this.io, cx).map(Ok)
     }
 }

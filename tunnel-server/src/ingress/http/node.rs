@@ -1,5 +1,7 @@
 //! Requests to nodes: on a connection that waits, or on a new one, and again where the first try never counted.
 
+use std::io;
+
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::stream::StreamError;
 use http::{Method, Request, Response};
@@ -12,6 +14,7 @@ use super::headers;
 use super::pool::{Connection, Key};
 use super::{BUFFER_MAX, Http};
 use crate::inbound::Inbound;
+use crate::ingress::metrics::CALLER_LEFT;
 use crate::ingress::open::Open;
 use crate::refusal::{Kind, Refusal};
 use crate::route::Route;
@@ -76,6 +79,8 @@ impl<O: Open> Http<O> {
         let retired = O::retired(&stream);
         let shaking = Builder::new()
             .max_buf_size(BUFFER_MAX)
+            // The buffer may hold more than it is told to.
+            .max_header_size(BUFFER_MAX)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = shaking.await.map_err(|error| broke(route, &error))?;
         let (pool, told) = (self.pool.clone(), retired.clone());
@@ -134,19 +139,19 @@ fn replay(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     })
 }
 
+/// What a failure before the response means.
 fn broke(route: &Route, error: &hyper::Error) -> Refusal {
     let Route { node, target } = route;
+    if error.is_user() {
+        return unread(route, error);
+    }
     if let Some(code) = tunnel_fault(error) {
         let words =
             format!("the tunnel to {target} on node {node} broke before the answer: {code}");
         return Refusal::from_agent(code, words);
     }
     let (reason, what) = if error.is_parse() {
-        let hint = format!(
-            "answered with something else than HTTP/1.1; if it speaks TLS, put {} under https-proxy-ports",
-            target.port
-        );
-        ("bad_response", hint)
+        ("bad_response", unreadable(route, error))
     } else {
         (
             "node_closed",
@@ -160,18 +165,55 @@ fn broke(route: &Route, error: &hyper::Error) -> Refusal {
     )
 }
 
+/// In what way the head of an answer cannot be read.
+fn unreadable(route: &Route, error: &hyper::Error) -> String {
+    if error.is_parse_too_large() {
+        return "answered with a head that is larger than 64 KiB or has more than 100 lines"
+            .to_owned();
+    }
+    if error.is_parse_status() {
+        return "answered with a status line that has no valid status".to_owned();
+    }
+    // hyper says by its words alone that what came is not even a version of HTTP.
+    if error.to_string().contains("HTTP version") {
+        return format!(
+            "answered with something else than HTTP/1.1; if it speaks TLS, put {} under https-proxy-ports",
+            route.target.port
+        );
+    }
+    format!("answered with a head that cannot be read: {error}")
+}
+
+/// A request whose body could not be read to its end: that is its caller's doing, and no node's.
+fn unread(route: &Route, error: &hyper::Error) -> Refusal {
+    let Route { node, target } = route;
+    let bad = io_errors(error).find(|error| {
+        // Of these kinds are the errors of our own framing and of hyper's, which reads bodies behind an upgrade.
+        matches!(
+            error.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+        )
+    });
+    let (reason, why) = match bad {
+        Some(why) => ("bad_request", why.to_string()),
+        None => (
+            CALLER_LEFT,
+            "its caller left before the whole of it was there".to_owned(),
+        ),
+    };
+    let message =
+        format!("the body of the request to {target} on node {node} cannot be served: {why}");
+    Refusal::new(Kind::BadRequest, reason, message)
+}
+
 /// Why the stream under the connection broke, where it was the tunnel and not the node's service that did.
 fn tunnel_fault(error: &hyper::Error) -> Option<Code> {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if let Some(error) = inner.downcast_ref::<std::io::Error>()
-            && let Some(broken) = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<StreamError>())
-        {
-            return (broken.code() != Code::Reset).then(|| broken.code());
-        }
-        source = inner.source();
-    }
-    None
+    let broken =
+        io_errors(error).find_map(|error| error.get_ref()?.downcast_ref::<StreamError>())?;
+    (broken.code() != Code::Reset).then(|| broken.code())
+}
+
+fn io_errors(error: &hyper::Error) -> impl Iterator<Item = &io::Error> {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |error| error.source()).filter_map(|error| error.downcast_ref())
 }

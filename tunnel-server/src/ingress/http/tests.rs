@@ -14,6 +14,7 @@ use crate::route::keys::Key;
 use crate::route::ports::Listeners;
 
 mod bodies;
+mod faults;
 mod leaving;
 mod limits;
 mod messages;
@@ -107,4 +108,18 @@ fn ok(text: &str) -> String {
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
         text.len()
     )
+}
+
+/// A node that sends back the raw bytes of one request, once it has seen `end`.
+fn mirror(
+    end: &'static str,
+    answer: impl Fn(String) -> String + Clone + Send + Sync + 'static,
+) -> Fake {
+    Fake::to(move |_inbound, mut stream: DuplexStream| {
+        let answer = answer.clone();
+        async move {
+            let seen = read_until(&mut stream, end).await;
+            stream.write_all(answer(seen).as_bytes()).await.unwrap();
+        }
+    })
 }

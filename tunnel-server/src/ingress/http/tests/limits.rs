@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::*;
@@ -89,23 +90,30 @@ async fn a_connection_without_requests_is_closed_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_dribbles_is_cut_off() {
+async fn a_head_that_dribbles_is_refused_in_time() {
     for before in ["", "GET / HTTP/1.1\r\nHost: edge-1\r\n\r\n"] {
         let http = server(node(|_, _| ok("x")), settings());
-        let mut client = dial(&http);
-        client.write_all(before.as_bytes()).await.unwrap();
+        let (mut from, mut to) = tokio::io::split(dial(&http));
+        to.write_all(before.as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_secs(100)).await;
         let begun = Instant::now();
-        let dribbling = async {
+        tokio::spawn(async move {
             for byte in b"GET / HTTP/1.1\r\nHost: edge-1\r\n" {
-                if client.write_all(&[*byte]).await.is_err() {
+                if to.write_all(&[*byte]).await.is_err() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-        };
-        dribbling.await;
+        });
+        let mut answer = String::new();
+        from.read_to_string(&mut answer).await.unwrap();
         about(begun, 10);
+        let refusal = &answer[answer.rfind("HTTP/1.1 ").unwrap()..];
+        assert!(
+            refusal.starts_with("HTTP/1.1 408 ") && refusal.ends_with("within 10 s\n"),
+            "{answer}"
+        );
+        assert_eq!(http.context.metrics.requests(Way::Http, "head_timeout"), 1);
     }
 }
 
@@ -148,19 +156,43 @@ async fn waiting_connections_to_nodes_are_given_up_in_time() {
 
 #[tokio::test]
 async fn heads_have_a_size() {
-    let http = server(node(|_, _| ok("x")), settings());
-    for (size, status) in [(50_000, "200"), (70_000, "431")] {
-        let mut client = dial(&http);
+    let frame = "GET / HTTP/1.1\r\nHost: edge-1\r\nX: \r\n\r\n".len();
+    for (size, status) in [
+        (BUFFER_MAX, "200"),
+        (BUFFER_MAX + 1, "431"),
+        (70_000, "431"),
+        (120_000, "431"),
+    ] {
+        let http = server(node(|_, _| ok("x")), settings());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let request = format!(
             "GET / HTTP/1.1\r\nHost: edge-1\r\nX: {}\r\n\r\n",
-            "x".repeat(size)
+            "x".repeat(size - frame)
         );
-        // The far side stops reading when it has enough.
-        let _ = client.write_all(request.as_bytes()).await;
-        let line = read_until(&mut client, "\r\n").await;
-        assert!(
-            line.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{size}: {line}"
+        let (socket, from) = listener.accept().await.unwrap();
+        // All of it is there before it is read, so that a reader may take too much at once.
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let serving = Arc::clone(&http);
+        http.context
+            .shutdown
+            .spawn(async move { serving.connection(socket, Some(from)).await });
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        if status == "431" {
+            assert!(
+                answer.starts_with("HTTP/1.1 431 ") && answer.ends_with("than 65536 bytes\n"),
+                "{size}: {answer}"
+            );
+        }
+        let count = |outcome| http.context.metrics.requests(Way::Http, outcome);
+        assert_eq!(
+            count("head_too_large"),
+            u64::from(status == "431"),
+            "{size}"
         );
     }
 }

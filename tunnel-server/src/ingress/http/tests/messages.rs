@@ -113,6 +113,11 @@ async fn refusals_are_one_line_that_says_what_to_do() {
             "use CONNECT",
         ),
         (
+            "GET edge-1 HTTP/1.1\r\nHost: edge-1",
+            "400 ",
+            "\"edge-1\" is neither a path nor an http:// URL",
+        ),
+        (
             "CONNECT edge-1:80 HTTP/1.1\r\nHost: edge-1:80",
             "405 ",
             "--connect-listen",
@@ -133,7 +138,7 @@ async fn refusals_are_one_line_that_says_what_to_do() {
     assert_eq!(http.context.metrics.requests(Way::Http, "not_connected"), 1);
     assert_eq!(
         http.context.metrics.requests(Way::Http, "bad_destination"),
-        2
+        3
     );
 }
 
@@ -174,6 +179,12 @@ async fn what_reads_two_ways_is_refused_and_nothing_behind_it_served() {
         let bad = shape.replace("{}", "POST /bad");
         let answer = ask(&http, &format!("{bad}{good}")).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{bad:?}: {answer}");
+        let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            text.starts_with("not a request that can be served: ") && text.lines().count() == 1,
+            "{bad:?}: {answer}"
+        );
+        assert_eq!(http.context.metrics.requests(Way::Http, "bad_request"), 1);
         assert!(fake.destinations().is_empty(), "{bad:?}");
         // Behind a good request, in the same bytes and in others.
         let answer = ask(&http, &format!("{good}{bad}{good}")).await;
