@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 pub mod health;
+mod panics;
 pub mod systemd;
 
 /// Why logging cannot be set up.
@@ -91,7 +92,7 @@ impl fmt::Display for LogFilter {
     }
 }
 
-/// Sends the process's log lines to stderr from now on.
+/// Sends the process's log lines to stderr from now on, those of panics included.
 ///
 /// # Errors
 /// [`TelemetryError::AlreadySet`] when called a second time in one process.
@@ -109,7 +110,9 @@ pub fn init(format: LogFormat, filter: &LogFilter) -> Result<(), TelemetryError>
         LogFormat::Human => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    set.map_err(|_a_subscriber_is_there| TelemetryError::AlreadySet)
+    set.map_err(|_a_subscriber_is_there| TelemetryError::AlreadySet)?;
+    panics::log();
+    Ok(())
 }
 
 /// The version that both ends show: the crate's, and the commit where the build named one in
