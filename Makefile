@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO_DENY := 0.20.2
 
-.PHONY: help dev setup build lint fmt clippy deny docs unit test demo
+.PHONY: help dev setup build lint fmt clippy deny docs unit test test-long demo
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## Run everything on this machine and print a line to paste for each way in
 	cargo run --release -p edge-tunnel-server -- dev
@@ -38,6 +38,9 @@ unit: ## The tests that need neither root nor a cluster
 
 test: setup ## Every test: unit, conformance, scenarios, network namespaces, a real cluster
 	tests/run.sh
+
+test-long: setup ## What takes about an hour: a soak under faults, quiet connections, thousands of agents
+	tests/long.sh
 
 demo: setup build ## A real kubelet that nobody can dial, and kubectl reaching it (KEEP=1 leaves it up)
 	tests/cluster/demo.sh

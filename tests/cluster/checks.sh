@@ -6,6 +6,7 @@
 CP_MEGABYTES=${CP_MEGABYTES:-200}
 FORWARD_MEGABYTES=${FORWARD_MEGABYTES:-20}
 EXECS=${EXECS:-50}
+QUIET_SECONDS=${QUIET_SECONDS:-360}
 
 # kubectl_for SECONDS ARGUMENT…: status 124 where it had to be ended.
 kubectl_for() {
@@ -183,4 +184,24 @@ agent_away() {
     wait_until 30 logs || fail "logs do not work 30 s after the agent came back"
     echo "$output"
     [[ $VARIATION == sni ]] || has "the reason" edge-1 "$output"
+}
+
+# quiet: `logs -f` and `exec` that say nothing for minutes, at the same time. Whoever ends quiet connections on the way (a
+# balancer, a NAT, a limit of ours) would end them here.
+quiet() {
+    local follow exec status=0 marker=awake-$VARIATION
+    : >"$LAB_DIR/quiet-logs.txt"
+    kubectl_for $((QUIET_SECONDS + 60)) logs -f web -c echo --tail 0 >"$LAB_DIR/quiet-logs.txt" 2>&1 &
+    follow=$!
+    kubectl_for $((QUIET_SECONDS + 60)) exec web -c web -- sh -c "sleep $QUIET_SECONDS; echo awake; exit 5" \
+        >"$LAB_DIR/quiet-exec.txt" 2>&1 &
+    exec=$!
+    wait "$exec" || status=$?
+    has "exec after $QUIET_SECONDS quiet seconds" awake "$(<"$LAB_DIR/quiet-exec.txt")"
+    same "its exit code" 5 "$status"
+    kill -0 "$follow" || fail "logs -f ended meanwhile: $(<"$LAB_DIR/quiet-logs.txt")"
+    same "what logs -f gave while nothing was said" "" "$(<"$LAB_DIR/quiet-logs.txt")"
+    { sleep 1; echo "$marker"; sleep 3; } | kubectl_for 10 attach -i web -c echo >/dev/null 2>&1 || true
+    wait_until 15 grep -q "$marker" "$LAB_DIR/quiet-logs.txt" || fail "logs -f gave nothing after $QUIET_SECONDS quiet seconds"
+    kill "$follow"
 }

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# What takes too long for every change: about an hour. `make test-long` runs it; docs/reliability.md has the last result.
+#
+#   SOAK_MINUTES=30     how long the soak throws faults
+#   QUIET_SECONDS=360   how long connections on the real cluster are quiet
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export EDGE_TUNNEL_REQUIRE=${EDGE_TUNNEL_REQUIRE-netns,cluster}
+cargo build --workspace --locked
+export EDGE_TUNNEL_BIN=${EDGE_TUNNEL_BIN:-${CARGO_TARGET_DIR:-target}/debug}
+
+status=0
+# One at a time: each of them measures something, or fills the machine.
+cargo test -p edge-tunnel-tests --locked --no-fail-fast -- --ignored --nocapture --test-threads 1 || status=1
+LONG=yes tests/cluster/run.sh || status=1
+exit "$status"
