@@ -214,6 +214,8 @@ impl Open for Relay {
 
     async fn splice<C: Socket>(client: C, carried: Carried) {
         let (stream, mut account, retired) = carried.into_parts();
+        // Unless it gets to say how it ended: the kill, at the end of a drain, is no clean end.
+        account.ended(Code::Draining.name());
         let outcome = splice(client, stream).await;
         account.carried(outcome.sent, outcome.received);
         account.ended(match &outcome.result {
