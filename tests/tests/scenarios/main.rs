@@ -6,6 +6,7 @@ mod accounts;
 mod binaries;
 mod callers;
 mod certificates;
+mod documents;
 mod enrolment;
 mod links;
 mod live_config;
