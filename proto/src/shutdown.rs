@@ -66,19 +66,24 @@ impl Shutdown {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn told_to_stop() {
+/// Takes SIGTERM and SIGINT over from the system, which would end the process at once; what is returned waits for the
+/// first of them, and knows of those that came before it was asked. Called within the runtime, before there is
+/// anything that a signal would leave half done.
+pub fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
+    let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
-    ) else {
-        tracing::warn!("no signal can be waited for; the process ends only by SIGKILL");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    );
+    async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            tracing::warn!("no signal can be waited for; the process ends only by SIGKILL");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! - a stream's clean end is seen as an end only after `shutdown`; a cut transport, a reset and a drop are errors;
 //! - a reader that stops holds up its own stream only, and at most [`crate::mux::STREAM_WINDOW_MAX`] bytes of it.
 
+mod failed;
 pub mod quic;
 pub mod tls;
 
@@ -14,7 +15,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::code::Code;
 pub use crate::mux::{Closed, Limits, OpenError};
 use crate::mux::{Mux, MuxStream};
+pub use failed::HandshakeError;
 use quic::QuicStream;
 
 /// How many streams an agent lets the server open on one lane.
@@ -79,29 +80,6 @@ pub struct Connected {
     pub certificates: Vec<CertificateDer<'static>>,
     /// The other side's address.
     pub remote: SocketAddr,
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
-    /// The operating system said no.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// Something else than TLS came back from a server.
-    #[error("{0}: no TLS is spoken there; is it the port of the server's --agents-listen (10262)?")]
-    NoTls(io::Error),
-    /// The QUIC handshake failed; a wrong certificate reads so, too.
-    #[error("QUIC handshake: {0}")]
-    Quic(#[from] quinn::ConnectionError),
-    /// The QUIC connection could not even be begun.
-    #[error("QUIC: {0}")]
-    QuicConnect(#[from] quinn::ConnectError),
-    /// The memory that may be promised to peers is used up.
-    #[error("the memory that may be promised for streams is used up; try again later")]
-    NoMemory,
-    /// It took too long.
-    #[error("no handshake within {} s", .0.as_secs())]
-    Timeout(Duration),
 }
 
 /// One connection between an agent and a server. Clones share it; when the last clone drops, it closes.

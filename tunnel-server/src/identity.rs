@@ -53,6 +53,18 @@ pub enum OpenError {
     /// The CA.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// There are nodes, and the CA that signed their certificates is gone.
+    #[error(
+        "there is no `ca` in {} although {nodes} nodes are registered there: it was lost, or another folder is meant (--state-dir). \
+         Restore it from a backup; without one, move `registrations` and `tokens` away, and a new CA is made: every node \
+         must then enrol anew, and every client be issued anew", folder.display()
+    )]
+    CaLost {
+        /// The state folder.
+        folder: PathBuf,
+        /// How many nodes are registered.
+        nodes: usize,
+    },
 }
 
 /// What identities are built from.
@@ -107,11 +119,16 @@ impl Identity {
             operator_ca,
         } = settings;
         let store = Store::open(&state_dir)?;
+        let registrations = Registrations::open(store.clone(), clock.clone())?;
+        let nodes = registrations.list().len();
+        if operator_ca.is_none() && nodes > 0 && !Ca::is_in(&store)? {
+            let folder = state_dir;
+            return Err(OpenError::CaLost { folder, nodes });
+        }
         let ca = Arc::new(match operator_ca {
             None => Ca::embedded(store.clone(), &trust_domain, &clock)?,
             Some(files) => Ca::operator(files, &trust_domain, &clock)?,
         });
-        let registrations = Registrations::open(store.clone(), clock.clone())?;
         Ok(Self(Arc::new(Inner {
             agents_key: Arc::new(ServerKey::new(&ca, &[])?),
             ca,

@@ -39,7 +39,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Run(config) => {
             telemetry::init(config.log.log_format, &config.log.log_level)?;
-            App::bind(*config).await?.run(told_to_stop()).await?;
+            let stop = told_to_stop();
+            App::bind(*config).await?.run(stop).await?;
         }
         Command::Token(command) => cli::token(&command, &mut out).await?,
         Command::Nodes(command) => cli::nodes(&command, &mut out).await?,

@@ -56,7 +56,8 @@ where
 {
     let tls = TlsAcceptor::from(config)
         .accept(BufReader::with_capacity(SOCKET_BUFFER, io))
-        .await?;
+        .await
+        .map_err(HandshakeError::of_tls)?;
     let (_, session) = tls.get_ref();
     let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
     let certificates = session
@@ -88,7 +89,7 @@ pub async fn connect(
     let tls = TlsConnector::from(config)
         .connect(name, BufReader::with_capacity(SOCKET_BUFFER, tcp))
         .await
-        .map_err(dialled)?;
+        .map_err(HandshakeError::of_tls)?;
     let (_, session) = tls.get_ref();
     let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
     let certificates = session
@@ -102,17 +103,6 @@ pub async fn connect(
         certificates,
         remote,
     })
-}
-
-/// What a dialler has to say of a failed handshake: rustls speaks of corrupt messages where a plain-text port answers.
-fn dialled(error: io::Error) -> HandshakeError {
-    let strange = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    if inner == Some(&strange) {
-        HandshakeError::NoTls(error)
-    } else {
-        error.into()
-    }
 }
 
 fn certificates_of(

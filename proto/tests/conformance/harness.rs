@@ -1,6 +1,6 @@
 //! Two lanes that meet over real sockets and real TLS, with a relay between them where a test wants to harm the link.
 
-mod mint;
+pub(crate) mod mint;
 pub(crate) mod pattern;
 mod relay;
 
@@ -206,7 +206,7 @@ async fn rogue(
     }
 }
 
-fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 

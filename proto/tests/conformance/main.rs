@@ -16,6 +16,7 @@ mod harness;
 mod limits;
 mod opening;
 mod payload;
+mod strangers;
 
 use std::time::Duration;
 
@@ -81,6 +82,7 @@ mod over {
         opening::a_refusal_is_always_read,
         opening::what_is_unknown_is_refused,
         opening::opens_that_are_never_answered_do_not_hold_up_others,
+        strangers::a_handshake_that_fails_says_why,
     }
 }
 

@@ -108,7 +108,8 @@ async fn a_revoked_node_comes_back_by_a_token_that_is_put_into_its_file() {
             missing if missing.is_empty() => Ok(()),
             missing => Err(missing),
         };
-        until("the node is back", Duration::from_secs(60), comes).await;
+        // It asks up to once a minute.
+        until("the node is back", Duration::from_secs(100), comes).await;
         open(&server, &node, &Service::start().await).await;
         // The new certificate is the one that it holds from now on, also without a token.
         node.stop().await;

@@ -82,7 +82,7 @@ pub struct Dialled {
 
 /// Nobody answered.
 #[derive(Debug, thiserror::Error)]
-#[error("no server could be reached: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+#[error("no server could be reached: {}", told(.0))]
 pub struct DialError(Vec<Attempt>);
 
 /// One attempt that failed.
@@ -108,6 +108,33 @@ pub enum Attempt {
         /// What went wrong.
         error: HandshakeError,
     },
+}
+
+/// The attempts in one line. What went wrong in the same way by one transport after the other is told once.
+fn told(attempts: &[Attempt]) -> String {
+    let mut line = String::new();
+    let mut before = None;
+    for attempt in attempts {
+        if !line.is_empty() {
+            line.push_str("; ");
+        }
+        match attempt {
+            Attempt::Connect {
+                transport,
+                server,
+                address,
+                error,
+            } => {
+                let error = error.to_string();
+                let same = before.as_ref() == Some(&error);
+                let what = if same { "the same" } else { &error };
+                line.push_str(&format!("{transport} to {server} ({address}): {what}"));
+                before = Some(error);
+            }
+            Attempt::Resolve { .. } => line.push_str(&attempt.to_string()),
+        }
+    }
+    line
 }
 
 impl DialError {
@@ -261,6 +288,26 @@ mod tests {
         assert!(
             error.contains(&format!("tls to 127.0.0.1:{port}")) && error.contains("refused"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn one_cause_is_told_once() {
+        let attempt = |transport, port, words: &str| Attempt::Connect {
+            transport,
+            server: "lb.example:10262".to_owned(),
+            address: ([192, 0, 2, 1], port).into(),
+            error: HandshakeError::Certificate(words.to_owned()),
+        };
+        let error = DialError(vec![
+            attempt(Transport::Quic, 1, "a wrong CA"),
+            attempt(Transport::Tls, 2, "a wrong CA"),
+            attempt(Transport::Tls, 3, "another"),
+        ]);
+        assert_eq!(
+            error.to_string(),
+            "no server could be reached: quic to lb.example:10262 (192.0.2.1:1): a wrong CA; \
+             tls to lb.example:10262 (192.0.2.1:2): the same; tls to lb.example:10262 (192.0.2.1:3): another"
         );
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use edge_tunnel_proto::shutdown::Shutdown;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::identity::{Identity, Peer};
 use crate::inbound::{Caller, Way};
@@ -67,6 +68,12 @@ impl Ways {
         let (Some(listener), Some(bound)) = (listener, bound) else {
             return;
         };
+        if !bound.ip().is_loopback() && allow.is_empty() {
+            warn!(
+                "--http-listen is off loopback, at {bound}, and serves nobody there: name the networks that may use it in \
+                 --http-allow-from, or listen on 127.0.0.1"
+            );
+        }
         let settings = http::Settings::new(bound, allow);
         self.shutdown.spawn(http::serve(
             self.context(Way::Http),

@@ -20,6 +20,7 @@ use edge_tunnel_proto::sync::Mutex;
 use rcgen::{KeyPair, PublicKeyData};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use tracing::info;
 
 use self::record::{Material, Record, Signer};
 use super::grant::Grant;
@@ -83,15 +84,26 @@ impl Ca {
         trust_domain: &TrustDomain,
         clock: &Clock,
     ) -> Result<Self, CaError> {
-        if store.read::<Record>(&Key::authority())?.is_none() {
+        let mut made = false;
+        if !Self::is_in(&store)? {
             let record = Record::new(trust_domain, clock.now())?;
             match store.write(&Key::authority(), &record, None) {
+                Ok(_) => made = true,
                 // Another process was faster; its CA is as good.
-                Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Self::open(Source::Embedded(store), trust_domain, clock)
+        let ca = Self::open(Source::Embedded(store), trust_domain, clock)?;
+        if made {
+            info!(pin = %ca.pin(), "made a CA of this installation's own");
+        }
+        Ok(ca)
+    }
+
+    /// Whether the store has one.
+    pub(super) fn is_in(store: &Store) -> Result<bool, StoreError> {
+        Ok(store.read::<Record>(&Key::authority())?.is_some())
     }
 
     /// Opens a CA that the operator gives.

@@ -2,6 +2,7 @@
 
 mod callers;
 mod house;
+mod lost;
 
 use std::time::UNIX_EPOCH;
 

@@ -40,7 +40,7 @@ impl Error {
                 "ports below 1024 need CAP_NET_BIND_SERVICE, a socket file a writable folder"
             }
             io::ErrorKind::AddrNotAvailable => "no interface of this machine has the address",
-            io::ErrorKind::NotFound => "its folder does not exist",
+            io::ErrorKind::NotFound => "its folder does not exist: make it, or choose another path",
             // What std says names a constant of C; `.new` is what `unix` binds first.
             io::ErrorKind::InvalidInput => {
                 "the path of a socket has at most 107 bytes, eight of which the name needs under which it is made (`….PID`): choose a shorter one"

@@ -15,13 +15,13 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) struct Mint {
+pub(crate) struct Mint {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Mint {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,7 +34,7 @@ impl Mint {
         }
     }
 
-    pub(super) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         Trust {
             bundle: Live::new(Bundle::new([self.certificate.clone()]).unwrap()),
             trust_domain: TrustDomain::default(),
@@ -42,7 +42,7 @@ impl Mint {
         }
     }
 
-    pub(super) fn agent(&self) -> LiveKey {
+    pub(crate) fn agent(&self) -> LiveKey {
         let identity = Identity::Node {
             name: "edge-1".parse().unwrap(),
             registration: RegistrationId(7),
@@ -52,7 +52,7 @@ impl Mint {
         )))
     }
 
-    pub(super) fn server(&self) -> Arc<SingleCertAndKey> {
+    pub(crate) fn server(&self) -> Arc<SingleCertAndKey> {
         let usages = [
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
