@@ -42,7 +42,8 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (_temporary, dir) = match config.keep {
-        Some(dir) => (None, dir),
+        // The lines to paste are pasted anywhere.
+        Some(dir) => (None, std::path::absolute(dir)?),
         None => {
             let temporary = tempfile::Builder::new()
                 .prefix("edge-tunnel-dev-")

@@ -29,7 +29,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host {
             TargetHost::Loopback => write!(f, "127.0.0.1:{}", self.port),
-            TargetHost::Node => write!(f, "<node address>:{}", self.port),
+            TargetHost::Node => write!(f, "port {}", self.port),
             TargetHost::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
             TargetHost::Address(address) => write!(f, "{address}:{}", self.port),
         }

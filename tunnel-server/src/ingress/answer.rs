@@ -71,7 +71,7 @@ pub(super) fn failure(status: u16, message: &str, extra: &str) -> Vec<u8> {
 }
 
 /// A text as a reason phrase: one bounded line of printable ASCII (RFC 9112, 4).
-fn phrase(message: &str) -> String {
+pub(super) fn phrase(message: &str) -> String {
     let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
     message.chars().map(printable).take(PHRASE_MAX).collect()
 }

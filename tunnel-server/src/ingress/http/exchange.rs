@@ -9,12 +9,14 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 
 use super::activity::{Activity, Busy};
 use super::body::{self, Answer, FromNode, Outgoing};
 use super::{Http, destination, headers};
 use crate::inbound::{Caller, Inbound, Way};
+use crate::ingress::answer;
 use crate::ingress::metrics::{CALLER_LEFT, OPENED};
 use crate::ingress::open::Open;
 use crate::refusal::{Kind, Refusal};
@@ -229,6 +231,10 @@ fn refused(refusal: &Refusal) -> Response<Answer> {
 fn plain(status: StatusCode, line: &str) -> Response<Answer> {
     let mut response = Response::new(body::text(line));
     *response.status_mut() = status;
+    // Prometheus and `curl -v` show the status line alone.
+    if let Ok(phrase) = ReasonPhrase::try_from(answer::phrase(line).into_bytes()) {
+        response.extensions_mut().insert(phrase);
+    }
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response

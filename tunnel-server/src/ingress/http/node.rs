@@ -155,7 +155,10 @@ fn broke(route: &Route, error: &hyper::Error) -> Refusal {
     } else {
         (
             "node_closed",
-            format!("closed the connection before it answered ({error})"),
+            format!(
+                "closed the connection before it answered ({error}); if it speaks TLS, put {} under https-proxy-ports",
+                target.port
+            ),
         )
     };
     Refusal::new(

@@ -102,6 +102,11 @@ async fn refusals_are_one_line_that_says_what_to_do() {
             "no node has this address",
         ),
         (
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:10264",
+            "503 ",
+            "say which is meant, as NODE:PORT",
+        ),
+        (
             "GET / HTTP/1.1\r\nHost: edge-1:80",
             "503 ",
             "node edge-1 is not connected",
@@ -133,6 +138,9 @@ async fn refusals_are_one_line_that_says_what_to_do() {
             body.contains(part) && body.ends_with('\n') && body.lines().count() == 1,
             "{request}: {answer}"
         );
+        // Of a refusal many tools show nothing but this line.
+        let line = head.lines().next().unwrap();
+        assert!(line.ends_with(body.trim_end()), "{request}: {answer}");
     }
     assert_eq!(http.context.metrics.requests(Way::Http, "port_not_open"), 2);
     assert_eq!(http.context.metrics.requests(Way::Http, "not_connected"), 1);
