@@ -159,7 +159,7 @@ fn unknown(destination: &Destination) -> Refusal {
     let message = match &destination.host {
         // What a request says that was sent to the listener itself.
         Host::Ip(address) if address.is_loopback() || address.is_unspecified() => format!(
-            "{destination} is no node: say which is meant, as NODE:PORT (`curl -H 'Host: edge-1:9100' …`)"
+            "{destination} is no node: say which is meant, as NODE:PORT (`-H 'Host: edge-1:9100'`)"
         ),
         _ => format!(
             "{destination}: no node has this address; give the node a line with it in the nodes key, or use the node's \
