@@ -117,28 +117,34 @@ impl Process {
         }
     }
 
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub async fn tell_to_stop(&self) {
+        let pid = self
+            .child
+            .id()
+            .expect("a program that was not waited for has an id");
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {pid}")])
+            .status()
+            .await;
+        assert!(
+            sent.is_ok_and(|sent| sent.success()),
+            "SIGTERM cannot be sent"
+        );
+    }
+
     /// Sends SIGTERM and waits for the exit code; none when a signal ended it.
     ///
     /// # Panics
     /// When it does not end soon.
     pub async fn terminate(mut self) -> Option<i32> {
-        let pid = self
-            .child
-            .id()
-            .expect("a program that was not waited for has an id");
+        self.tell_to_stop().await;
         // What waits in the pipe must not hold it up.
         let drained = async { while let Ok(Some(_)) = self.log.next_line().await {} };
-        let ended = async {
-            let sent = Command::new("sh")
-                .args(["-c", &format!("kill -TERM {pid}")])
-                .status()
-                .await;
-            assert!(
-                sent.is_ok_and(|sent| sent.success()),
-                "SIGTERM cannot be sent"
-            );
-            self.child.wait().await.expect("a child can be waited for")
-        };
+        let ended = async { self.child.wait().await.expect("a child can be waited for") };
         let (ended, ()) = within("the program ends", SOON, async {
             tokio::join!(ended, drained)
         })

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::id::{InstanceId, NodeName};
@@ -15,10 +14,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, node_name};
-
+use crate::config::{Config, Listen, node_name};
 use crate::dial::{self, Dialer};
+use crate::identity::folder::{self, Lock};
 use crate::identity::{Identity, Settings, Standing};
+use crate::policy::interfaces;
 use crate::policy::live::Policy;
 use crate::session::Context;
 use crate::uplink::{self, Uplink};
@@ -37,8 +37,10 @@ const BUFFER_MEMORY: usize = 3 * edge_tunnel_proto::mux::CONNECTION_WINDOW_MAX;
 /// An agent that is ready to run.
 #[derive(Debug)]
 pub struct App {
-    node: Live<NodeName>,
-    admin: TcpListener,
+    /// What the node is called, where that is known before it has enrolled.
+    node: Option<NodeName>,
+    lock: Lock,
+    admin: Option<TcpListener>,
     pages: admin::Pages,
     uplink: Uplink,
     policy: Policy,
@@ -48,7 +50,7 @@ pub struct App {
 }
 
 impl App {
-    /// Reads the state folder and the policy, and binds the admin port.
+    /// Takes and reads the state folder, reads the policy, and binds the admin port.
     ///
     /// # Errors
     /// When one of these cannot be had; the text says which, and what to do.
@@ -71,14 +73,22 @@ impl App {
             trust_domain: config.uplink.trust_domain.clone(),
             clock,
         };
+        let lock = Lock::take(&settings.state_dir).await?;
+        if let Some(danger) = folder::open_to_others(&settings.state_dir) {
+            error!("{danger}");
+        }
         let identity = Identity::open(&settings)?;
         let certified = match identity.standing() {
             Standing::Unenrolled => None,
             Standing::Expired(held) | Standing::Ready(held) => Some(held.node),
         };
         let enrolled = certified.is_some();
+        let known = config.node_name.clone().or_else(|| certified.clone());
         // Until a join token says otherwise.
         let node = Live::new(node_name(config.node_name.clone(), certified)?);
+        if let Some(strange) = interfaces::stranger(config.node_ip) {
+            warn!("{strange}");
+        }
         let policy_file = config.policy.policy_file.clone();
         let policy = Policy::load(
             node.clone(),
@@ -87,10 +97,7 @@ impl App {
             policy_file,
         )
         .await?;
-        let address = config.uplink.admin_listen;
-        let admin = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; choose another with --admin-listen")
-        })?;
+        let admin = admin_listener(config.uplink.admin_listen).await?;
 
         // Last: it may wait for whoever types the token.
         let token = match config.token() {
@@ -120,17 +127,15 @@ impl App {
                 heartbeat: config.heartbeat,
                 shutdown: shutdown.clone(),
             },
-            dialer: uplink::dial::Dialer {
-                budget: Budget::new(BUFFER_MEMORY),
-                tasks: shutdown.tasks().clone(),
-            },
+            dialer: uplink::dial::Dialer::new(Budget::new(BUFFER_MEMORY), shutdown.tasks().clone()),
             metrics: uplink::Metrics::register(&mut registry),
             health: health.register("session", "no session yet; dialling"),
             quic_retry,
         };
         let pages = admin::Pages { health, registry };
         Ok(Self {
-            node,
+            node: known,
+            lock,
             admin,
             pages,
             uplink,
@@ -144,9 +149,12 @@ impl App {
     /// Where the admin port really listens.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When `--admin-listen` has switched it off, or the socket is gone.
     pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
-        self.admin.local_addr()
+        match &self.admin {
+            Some(admin) => admin.local_addr(),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// What ends the agent: cancel its draining.
@@ -166,6 +174,7 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self {
             node,
+            lock,
             admin,
             pages,
             uplink,
@@ -175,13 +184,13 @@ impl App {
             broken,
         } = self;
         let shutdown = uplink.context.shutdown.clone();
-        info!(node = %node.get(), servers = ?uplink.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), "agent starts");
+        info!(node = node.as_ref().map(display), servers = ?uplink.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), "agent starts");
         let mut parts = Parts::default();
         let admin_stop = CancellationToken::new();
-        parts.spawn(
-            "what serves the admin port",
-            admin::serve(admin, pages, admin_stop.clone()),
-        );
+        if let Some(admin) = admin {
+            let served = admin::serve(admin, pages, admin_stop.clone());
+            parts.spawn("what serves the admin port", served);
+        }
         parts.spawn("what keeps the policy fresh", async move {
             policy.keep_fresh().await;
         });
@@ -202,6 +211,8 @@ impl App {
             broken.cancel();
         }
         systemd::stopping();
+        // The next agent may start while this one's streams end.
+        drop(lock);
         info!(
             "agent stops; open streams have {} s to end",
             drain_timeout.as_secs()
@@ -212,6 +223,25 @@ impl App {
         admin_stop.cancel();
         parts.shutdown().await;
     }
+}
+
+async fn admin_listener(listen: Listen) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = listen.0 else {
+        return Ok(None);
+    };
+    let bound = TcpListener::bind(address).await;
+    let bound = bound.map_err(|error| {
+        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+        let by = if taken {
+            ", which another program has, or an agent whose last streams have yet to end"
+        } else {
+            ""
+        };
+        let words =
+            format!("cannot listen on {address}{by}; choose another with --admin-listen, or none");
+        anyhow::Error::new(error).context(words)
+    });
+    bound.map(Some)
 }
 
 /// Takes over certificates that were replaced on disk.

@@ -1,13 +1,15 @@
-//! `edge-tunnel-agent check`: goes the way out step by step and says which step fails and what to do about it. Changes
-//! nothing: it does not enrol, and it opens no session.
+//! `edge-tunnel-agent check`: judges what `run` would be told, goes the way out step by step, and says which step fails
+//! and what to do about it. Changes nothing: it does not enrol, and it opens no session.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use edge_tunnel_proto::clock::Clock;
 
-use crate::config::CheckConfig;
+use crate::config::Config;
+use enrolment::Enrolment;
 
+mod advice;
 mod enrolment;
 mod local;
 mod network;
@@ -105,23 +107,52 @@ impl<W: Write> Report<W> {
     }
 }
 
+/// Whether an agent runs here now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Running {
+    /// On this state folder.
+    Here,
+    /// Not on this state folder.
+    Elsewhere,
+    /// That cannot be told.
+    Unknown,
+}
+
 /// Tries every step and writes it to `out`. True when none failed; warnings do not count.
 ///
 /// # Errors
 /// Only when `out` cannot be written.
-pub async fn check(config: &CheckConfig, out: impl Write) -> io::Result<bool> {
+pub async fn check(config: &Config, out: impl Write) -> io::Result<bool> {
+    check_at(config, &Clock::system(), out).await
+}
+
+async fn check_at(config: &Config, clock: &Clock, out: impl Write) -> io::Result<bool> {
     let mut report = Report { out, failed: 0 };
-    let clock = Clock::system();
-    let (enrolled, handshake) = enrolment::check(&config.uplink, &clock).await;
-    report.add("clock", local::clock(&clock))?;
+    let uplink = &config.uplink;
+    let (folder, running) = local::state_folder(&uplink.state_dir);
+    let readable = !matches!(folder, Outcome::Failed(_));
+    report.add("state folder", folder)?;
     report.add(
         "admin port",
-        local::admin_port(config.uplink.admin_listen).await,
+        local::admin_port(uplink.admin_listen, running).await,
     )?;
-    report.add("enrolment", enrolled)?;
-    for server in &config.uplink.server {
-        network::check_server(server, &handshake, &mut report).await?;
+    let Enrolment {
+        outcome,
+        handshake,
+        node,
+    } = enrolment::check(uplink, clock, readable).await;
+    report.add(
+        "name",
+        local::name(config.node_name.as_ref(), node.as_ref()),
+    )?;
+    report.add("policy", local::policy(config).await)?;
+    report.add("enrolment", outcome)?;
+    let mut kinds = Vec::new();
+    for server in &uplink.server {
+        kinds.extend(network::check_server(server, &handshake, &mut report).await?);
     }
+    // Last: what servers show says more about it than the machine knows.
+    report.add("clock", local::clock(clock, &kinds))?;
     Ok(report.failed == 0)
 }
 

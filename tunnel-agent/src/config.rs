@@ -2,11 +2,10 @@
 //! that the rest of the program can trust.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use edge_tunnel_proto::id::NodeName;
@@ -16,10 +15,13 @@ use edge_tunnel_proto::telemetry::{LogFilter, LogFormat, version};
 use crate::policy::rule::{PortSet, Rule};
 use crate::policy::{LOOPBACK_PORTS, Rules};
 
+pub use listen::{Listen, ListenError};
 pub use node_name::{NodeNameError, node_name};
 pub use server::{ServerAddress, ServerAddressError, Transports};
 pub use token::{TokenError, TokenSource, TokenText};
 
+mod listen;
+mod misplaced;
 mod node_name;
 mod server;
 mod token;
@@ -45,11 +47,12 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent; it enrols itself when it holds no certificate yet
     Run(Box<Config>),
-    /// Try each step of the way out to a server, and say which one fails and what to do
-    Check(CheckConfig),
+    /// Try what run would do with the same flags, step by step, and say which step fails and what to do; changes
+    /// nothing
+    Check(Box<Config>),
 }
 
-/// Where the servers are and who this node is: what `run` and `check` share.
+/// Where the servers are and who this node is.
 #[derive(Debug, Clone, Args)]
 pub struct Uplink {
     /// The server, or the load balancer in front of it. May be given several times, or as a list separated by
@@ -63,7 +66,7 @@ pub struct Uplink {
     )]
     pub server: Vec<ServerAddress>,
 
-    /// Where the node's key and certificate are kept; made if missing, readable by the agent alone
+    /// Where the node's key and certificate are kept; run makes the folder if it is missing, for its own user alone
     #[arg(long, env = "EDGE_TUNNEL_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub state_dir: PathBuf,
 
@@ -85,17 +88,17 @@ pub struct Uplink {
     #[arg(long, env = "EDGE_TUNNEL_TOKEN", hide = true, hide_env_values = true)]
     token: Option<TokenText>,
 
-    /// Where /livez, /readyz and /metrics are served; keep it on loopback
+    /// Where /livez, /readyz and /metrics are served; keep it on loopback. none switches it off
     #[arg(
         long,
         env = "EDGE_TUNNEL_ADMIN_LISTEN",
         value_name = "IP:PORT",
         default_value = "127.0.0.1:10266"
     )]
-    pub admin_listen: SocketAddr,
+    pub admin_listen: Listen,
 }
 
-/// `edge-tunnel-agent run`.
+/// `edge-tunnel-agent run`, and `check`, which judges what `run` would get.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// Where the servers are and who this node is.
@@ -203,14 +206,6 @@ impl PolicyArgs {
     }
 }
 
-/// `edge-tunnel-agent check`.
-#[derive(Debug, Clone, Args)]
-pub struct CheckConfig {
-    /// Where the servers are and who this node is.
-    #[command(flatten)]
-    pub uplink: Uplink,
-}
-
 impl Config {
     /// Where the join token is, if anywhere.
     #[must_use]
@@ -224,7 +219,7 @@ impl Uplink {
     #[must_use]
     pub fn token(&self) -> Option<TokenSource> {
         let file = self.token_file.clone().map(TokenSource::from_path);
-        file.or_else(|| self.token.clone().map(TokenSource::Text))
+        file.or_else(|| self.token.clone().map(TokenSource::Environment))
     }
 }
 
@@ -232,22 +227,19 @@ impl Cli {
     /// Parses a command line, the program's name first, and the environment.
     ///
     /// # Errors
-    /// What clap says, fit to be printed by [`clap::Error::exit`]; also for a join token given as an argument.
+    /// What clap says, fit to be printed by [`clap::Error::exit`]; also for a join token where none belongs.
     pub fn parse_from(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
         let mut command = Self::command();
+        misplaced::refuse(&mut command, &line, |name| std::env::var_os(name))?;
         let matches = command.try_get_matches_from_mut(line)?;
         if matches
             .subcommand()
             .is_some_and(|(_, run)| token_is_an_argument(run))
         {
-            return Err(command.error(
-                ErrorKind::ArgumentConflict,
-                "a join token is not taken as an argument, since every user of this machine can read it in the \
-                 process list; put it into a file (--token-file FILE), the environment (EDGE_TUNNEL_TOKEN) or standard \
-                 input (--token-file -)",
-            ));
+            return Err(misplaced::argument(&mut command));
         }
         Self::from_arg_matches(&matches)
     }

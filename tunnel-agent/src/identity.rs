@@ -27,6 +27,7 @@ use self::state::{Loaded, State};
 
 mod build_date;
 mod error;
+pub mod folder;
 mod held;
 mod state;
 

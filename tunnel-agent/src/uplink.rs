@@ -32,8 +32,10 @@ pub use metrics::Metrics;
 const QUIC_RETRY_FIRST: Duration = Duration::from_secs(60);
 const QUIC_RETRY_LAST: Duration = Duration::from_secs(15 * 60);
 
-/// A session that lasted this long was a success: the next dial starts with a fresh back-off.
-const SETTLED: Duration = Duration::from_secs(30);
+/// A session that lasted this long was a success: the next dial starts with a fresh back-off. Shorter than what the
+/// first heartbeat takes to find a link dead, so that a server which died in between is dialled again at once; long
+/// enough that one which dies over and over is not dialled every second.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Everything that keeps an agent connected.
 #[derive(Debug)]
@@ -292,6 +294,18 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_that_its_first_heartbeat_found_dead_was_a_success() {
+        let line = ["edge-tunnel-agent", "run", "--server", "lb.example:10262"];
+        let Ok(crate::config::Cli {
+            command: crate::config::Command::Run(config),
+        }) = crate::config::Cli::parse_from(line)
+        else {
+            panic!("not run");
+        };
+        assert!(SETTLED < config.heartbeat);
+    }
 
     #[tokio::test]
     async fn a_session_that_dies_is_left_as_one_that_ends() {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
 
 mod accounts;
+mod agent_starts;
 mod binaries;
 mod callers;
 mod certificates;

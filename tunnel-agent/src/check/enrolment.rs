@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use edge_tunnel_proto::clock::Clock;
-use edge_tunnel_proto::id::RequestId;
-use edge_tunnel_proto::identity::{Pin, Token, enroll_client, rfc3339};
+use edge_tunnel_proto::id::{NodeName, RequestId};
+use edge_tunnel_proto::identity::{Pin, enroll_client, rfc3339};
 use rustls::ClientConfig;
 
-use super::Outcome;
-use crate::config::{TokenSource, Uplink};
+use super::{Outcome, advice};
+use crate::config::Uplink;
 use crate::identity::{Identity, IdentityError, Settings, Standing};
 
 /// How the handshakes with servers are tried.
@@ -30,12 +30,37 @@ pub(super) enum Believes {
     Nothing(Pin),
 }
 
-/// Looks into the state folder, without changing it, and at the join token.
-pub(super) async fn check(uplink: &Uplink, clock: &Clock) -> (Outcome, Handshake) {
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Enrolment {
+    pub(super) outcome: Outcome,
+    pub(super) handshake: Handshake,
+    /// Which node the certificate is of, if there is one.
+    pub(super) node: Option<NodeName>,
+}
+
+/// Looks into the state folder, without changing it, and at the join token. `readable` says whether the folder is this
+/// user's to read.
+pub(super) async fn check(uplink: &Uplink, clock: &Clock, readable: bool) -> Enrolment {
+    if !readable {
+        return Enrolment {
+            outcome: Outcome::Skipped(
+                "what the state folder holds cannot be read; without it it cannot be told whether a server is the right one"
+                    .to_owned(),
+            ),
+            handshake: nothing(uplink, clock),
+            node: None,
+        };
+    }
     // Opening a folder makes the key where there is none; that is the agent's to do.
     let is_there = |file: &str| uplink.state_dir.join(file).exists();
     if !(is_there("key.pem") && is_there("certificate.pem")) {
-        return unenrolled(uplink, clock).await;
+        let (outcome, handshake) = unenrolled(uplink, clock).await;
+        return Enrolment {
+            outcome,
+            handshake,
+            node: None,
+        };
     }
     let settings = Settings {
         state_dir: uplink.state_dir.clone(),
@@ -44,27 +69,24 @@ pub(super) async fn check(uplink: &Uplink, clock: &Clock) -> (Outcome, Handshake
     };
     match Identity::open(&settings).and_then(|identity| enrolled(&identity)) {
         Ok(found) => found,
-        Err(error) => {
-            let remedy =
-                "run the check as the agent's own user, with its --state-dir and --trust-domain";
-            (
-                Outcome::failed(error.to_string(), remedy),
-                nothing(uplink, clock),
-            )
-        }
+        Err(error) => Enrolment {
+            outcome: advice::identity(&error),
+            handshake: nothing(uplink, clock),
+            node: None,
+        },
     }
 }
 
-fn enrolled(identity: &Identity) -> Result<(Outcome, Handshake), IdentityError> {
-    let (outcome, config) = match identity.standing() {
+fn enrolled(identity: &Identity) -> Result<Enrolment, IdentityError> {
+    let (outcome, config, held) = match identity.standing() {
         Standing::Unenrolled => return Err(IdentityError::NotEnrolled),
         Standing::Ready(held) => {
-            let until = rfc3339(held.not_after);
             let found = format!(
-                "this is node {}, its certificate is valid until {until}",
-                held.node
+                "this is node {}, its certificate is valid until {}; whether another host holds it too is not tried",
+                held.node,
+                rfc3339(held.not_after)
             );
-            (Outcome::Passed(found), identity.session_config()?)
+            (Outcome::Passed(found), identity.session_config()?, held)
         }
         Standing::Expired(held) => {
             let found = format!(
@@ -72,18 +94,21 @@ fn enrolled(identity: &Identity) -> Result<(Outcome, Handshake), IdentityError> 
                 held.node,
                 rfc3339(held.not_after)
             );
-            let remedy = "start the agent: it renews the certificate, if that ended within the server's --renew-grace; if \
-                          not, remove certificate.pem from the state folder and give the agent a new join token";
-            (Outcome::warning(found, remedy), identity.renew_config()?)
+            let remedy = "if the clock is right (see the last line), start the agent: it renews the certificate, if that ended within \
+                          the server's --renew-grace; if not, remove certificate.pem from the state folder and give the \
+                          agent a new join token";
+            let outcome = Outcome::warning(found, remedy);
+            (outcome, identity.renew_config()?, held)
         }
     };
-    Ok((
+    Ok(Enrolment {
         outcome,
-        Handshake {
+        handshake: Handshake {
             config: Arc::new(config),
             believes: Believes::Bundle,
         },
-    ))
+        node: Some(held.node),
+    })
 }
 
 async fn unenrolled(uplink: &Uplink, clock: &Clock) -> (Outcome, Handshake) {
@@ -98,30 +123,21 @@ async fn unenrolled(uplink: &Uplink, clock: &Clock) -> (Outcome, Handshake) {
             nothing(uplink, clock),
         );
     };
-    match read(&source).await {
+    match source.token().await {
         Ok(token) => {
             let config = enroll_client(token.pin, &uplink.trust_domain, clock);
-            let found = "this node has no certificate yet; its join token is whole".to_owned();
+            let found = "this node has no certificate yet; its join token is whole, and whether the server still takes it is \
+                         not tried";
             (
-                Outcome::Passed(found),
+                Outcome::Passed(found.to_owned()),
                 Handshake {
                     config: Arc::new(config),
                     believes: Believes::Token,
                 },
             )
         }
-        Err(what) => {
-            let remedy = "make a new one: edge-tunnel-server token create --node NAME";
-            (Outcome::failed(what, remedy), nothing(uplink, clock))
-        }
+        Err(error) => (advice::token(&error), nothing(uplink, clock)),
     }
-}
-
-async fn read(source: &TokenSource) -> Result<Token, String> {
-    let text = source.read().await.map_err(|error| error.to_string())?;
-    text.expose()
-        .parse()
-        .map_err(|error: edge_tunnel_proto::identity::TokenError| error.to_string())
 }
 
 fn nothing(uplink: &Uplink, clock: &Clock) -> Handshake {

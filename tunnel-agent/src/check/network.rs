@@ -1,17 +1,17 @@
 //! The steps towards one server: its name, its port, the handshakes.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use edge_tunnel_proto::budget::Budget;
-use edge_tunnel_proto::transport::{HandshakeError, Transport};
+use edge_tunnel_proto::transport::Transport;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::advice::{Kind, Place};
 use super::enrolment::{Believes, Handshake};
 use super::{Outcome, Report};
 use crate::config::ServerAddress;
@@ -27,20 +27,20 @@ const JUDGED: Duration = Duration::from_secs(1);
 /// Memory that is promised to the server; no stream is opened.
 const BUDGET: usize = 1024 * 1024;
 
+/// Tries them all, and says what failed.
 pub(super) async fn check_server(
     server: &ServerAddress,
     handshake: &Handshake,
     report: &mut Report<impl Write>,
-) -> io::Result<()> {
+) -> io::Result<Vec<Kind>> {
     let name = &server.address;
     let addresses = match resolve(server).await {
         Ok(addresses) => addresses,
         Err(error) => {
             let remedy = "look for a typing error in --server, and at this node's DNS (/etc/resolv.conf); an address works too";
-            return report.add(
-                format!("{name} resolve"),
-                Outcome::failed(error.to_string(), remedy),
-            );
+            let outcome = Outcome::failed(error.to_string(), remedy);
+            report.add(format!("{name} resolve"), outcome)?;
+            return Ok(Vec::new());
         }
     };
     let shown = addresses
@@ -50,101 +50,119 @@ pub(super) async fn check_server(
         .join(", ");
     report.add(format!("{name} resolve"), Outcome::Passed(shown))?;
 
-    let (tls, quic) = (server.transports.tls(), server.transports.quic());
-    let tcp = match tls {
-        true => tcp(&addresses).await,
-        false => Outcome::Skipped("quic:// uses no TCP".to_owned()),
-    };
-    let tls = match (&tcp, tls) {
-        (_, false) => Outcome::Skipped("quic:// allows only QUIC".to_owned()),
-        (Outcome::Failed(_), true) => {
-            Outcome::Skipped("there is no TCP connection to try it on".to_owned())
+    let allowed = server.transports;
+    let (tcp, to_tcp) = match allowed.tls() {
+        true => {
+            let tcp = tcp(server, handshake, &addresses).await;
+            let reached = tcp.reached();
+            (tcp, Some(reached))
         }
-        (_, true) => shake(Transport::Tls, server, &addresses, handshake).await,
+        false => (Tried::skipped("quic:// uses no TCP"), None),
     };
-    let quic = match quic {
-        true => shake(Transport::Quic, server, &addresses, handshake).await,
-        false => Outcome::Skipped("tls:// allows only TLS".to_owned()),
+    let tls = match to_tcp {
+        None => Tried::skipped("quic:// allows only QUIC"),
+        Some(Err(_)) => Tried::skipped("there is no TCP connection to try it on"),
+        Some(Ok(())) => shake(Transport::Tls, server, &addresses, handshake, to_tcp).await,
+    };
+    let quic = match allowed.quic() {
+        true => shake(Transport::Quic, server, &addresses, handshake, to_tcp).await,
+        false => Tried::skipped("tls:// allows only TLS"),
     };
     // One transport that works is enough.
-    let (tls_works, quic_works) = (works(&tls), works(&quic));
+    let (tls_works, quic_works) = (works(&tls.outcome), works(&quic.outcome));
+    let mut kinds = Vec::new();
     let steps = [
         ("tcp", tcp, quic_works),
         ("tls", tls, quic_works),
         ("quic", quic, tls_works),
     ];
-    for (step, outcome, dispensable) in steps {
-        let outcome = if dispensable {
-            outcome.dispensable()
-        } else {
-            outcome
+    for (step, tried, dispensable) in steps {
+        let outcome = match dispensable {
+            true => tried.outcome.dispensable(),
+            false => tried.outcome,
         };
+        kinds.extend(tried.kinds);
         report.add(format!("{name} {step}"), outcome)?;
     }
-    Ok(())
+    Ok(kinds)
 }
 
 fn works(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Passed(_) | Outcome::Warning(_))
 }
 
-/// What became of all addresses of a name, in their order: one that works is enough.
-async fn survey<E: Display>(
-    addresses: &[SocketAddr],
-    attempt: impl AsyncFn(SocketAddr) -> Result<String, E>,
-    remedy: impl Fn(&E) -> String,
-) -> Outcome {
-    let (mut reached, mut failures) = (Vec::new(), Vec::new());
-    for address in addresses {
-        match attempt(*address).await {
-            Ok(found) => reached.push(format!("{address} {found}")),
-            Err(error) => failures.push((*address, error)),
+/// What became of one step.
+struct Tried {
+    outcome: Outcome,
+    /// What failed, of each address.
+    kinds: Vec<Kind>,
+}
+
+impl Tried {
+    fn skipped(why: &str) -> Self {
+        Self {
+            outcome: Outcome::Skipped(why.to_owned()),
+            kinds: Vec::new(),
         }
     }
-    let unreached: Vec<_> = failures
-        .iter()
-        .map(|(address, error)| format!("{address}: {error}"))
-        .collect();
-    let unreached = unreached.join("; ");
-    match failures.first() {
-        None => Outcome::Passed(reached.join(", ")),
-        Some((_, first)) if reached.is_empty() => Outcome::failed(unreached, remedy(first)),
-        Some((_, first)) => {
-            let what = format!("{}, but not {unreached}", reached.join(", "));
-            Outcome::warning(
-                what,
-                format!("the agent uses the others; for these: {}", remedy(first)),
-            )
+
+    /// Whether any address was reached; if not, what kept the first one away.
+    fn reached(&self) -> Result<(), Kind> {
+        match (works(&self.outcome), self.kinds.first()) {
+            (false, Some(kind)) => Err(*kind),
+            _ => Ok(()),
         }
     }
 }
 
-async fn tcp(addresses: &[SocketAddr]) -> Outcome {
-    let connect = async |address| {
-        let began = Instant::now();
-        match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(connected) => {
-                connected.map(|_stream| format!("in {} ms", began.elapsed().as_millis()))
-            }
-            Err(_elapsed) => {
-                let what = format!("no answer within {} s", CONNECT.as_secs());
-                Err(io::Error::new(io::ErrorKind::TimedOut, what))
+/// What became of all addresses of a name, in their order: one that works is enough.
+async fn survey(
+    addresses: &[SocketAddr],
+    place: &Place,
+    attempt: impl AsyncFn(SocketAddr) -> Result<String, (Kind, String)>,
+) -> Tried {
+    let (mut reached, mut unreached, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+    for address in addresses {
+        match attempt(*address).await {
+            Ok(found) => reached.push(format!("{address} {found}")),
+            Err((kind, error)) => {
+                kinds.push(kind);
+                unreached.push(format!("{address}: {error}"));
             }
         }
+    }
+    let (reached, unreached) = (reached.join(", "), unreached.join("; "));
+    let outcome = match kinds.first().map(|kind| kind.remedy(place)) {
+        None => Outcome::Passed(reached),
+        Some(remedy) if reached.is_empty() => Outcome::failed(unreached, remedy),
+        Some(remedy) => Outcome::warning(
+            format!("{reached}, but not {unreached}"),
+            format!("the agent uses the others; for these: {remedy}"),
+        ),
     };
-    let remedy = |error: &io::Error| {
-        String::from(match error.kind() {
-            io::ErrorKind::ConnectionRefused => {
-                "the machine is there but nothing listens on this port: is the server (or the balancer's listener) up, and \
-                 is this the port of its --agents-listen?"
-            }
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                "there is no way from here to there: look at this node's routes and uplink"
-            }
-            _ => "let TCP to this port out of the site's firewall, and into the balancer",
-        })
+    Tried { outcome, kinds }
+}
+
+async fn tcp(server: &ServerAddress, handshake: &Handshake, addresses: &[SocketAddr]) -> Tried {
+    let connect = async |address| {
+        let began = Instant::now();
+        let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
+        match connected {
+            Ok(Ok(_stream)) => Ok(format!("in {} ms", began.elapsed().as_millis())),
+            Ok(Err(error)) => Err((Kind::of_connect(&error), error.to_string())),
+            Err(_elapsed) => Err((
+                Kind::Silence,
+                format!("no answer within {} s", CONNECT.as_secs()),
+            )),
+        }
     };
-    survey(addresses, connect, remedy).await
+    let place = Place {
+        transport: Transport::Tls,
+        port: server.address.port.get(),
+        believes: handshake.believes,
+        tcp: None,
+    };
+    survey(addresses, &place, connect).await
 }
 
 async fn shake(
@@ -152,11 +170,10 @@ async fn shake(
     server: &ServerAddress,
     addresses: &[SocketAddr],
     handshake: &Handshake,
-) -> Outcome {
-    let dialer = Dialer {
-        budget: Budget::new(BUDGET),
-        tasks: TaskTracker::new(),
-    };
+    tcp: Option<Result<(), Kind>>,
+) -> Tried {
+    let tasks = TaskTracker::new();
+    let dialer = Dialer::new(Budget::new(BUDGET), tasks.clone());
     let connect = async |address| {
         let began = Instant::now();
         let attempt = dialer
@@ -167,76 +184,31 @@ async fn shake(
             Ok(dialled) => {
                 let lane = dialled.connected.lane;
                 return match tokio::time::timeout(JUDGED, lane.closed()).await {
-                    Ok(closed) => Err(Failure::Judged(closed.to_string())),
+                    Ok(closed) => Err((
+                        Kind::of_end(&closed),
+                        format!("the server took the connection and ended it again: {closed}"),
+                    )),
                     Err(_still_open) => Ok(format!("in {took} ms, and it is the right server")),
                 };
             }
             Err(Attempt::Connect { error, .. }) => error,
-            Err(other) => return Err(Failure::Other(other.to_string())),
+            Err(other) => return Err((Kind::Own, other.to_string())),
         };
         match handshake.believes {
             // It got as far as the server's certificate.
             Believes::Nothing(pin) if error.to_string().contains(&pin.to_string()) => Ok(format!(
                 "in {took} ms; whether it is the right server is not known before enrolment"
             )),
-            _ => Err(Failure::Handshake(error)),
+            _ => Err((Kind::of_handshake(&error), error.to_string())),
         }
     };
-    let remedy = |failure: &Failure| failure.remedy(transport, server, handshake.believes);
-    let outcome = survey(addresses, connect, remedy).await;
-    dialer.tasks.close();
-    outcome
-}
-
-/// Why a handshake came to nothing.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Handshake(HandshakeError),
-    #[error("the server took the connection and ended it again: {0}")]
-    Judged(String),
-    #[error("{0}")]
-    Other(String),
-}
-
-impl Failure {
-    fn remedy(&self, transport: Transport, server: &ServerAddress, believes: Believes) -> String {
-        let port = server.address.port;
-        match (self, transport) {
-            (Self::Judged(_), _) => {
-                "the server says why; a node that was revoked or replaced needs a new join token (--token-file, or \
-                 EDGE_TUNNEL_TOKEN)"
-                    .to_owned()
-            }
-            (Self::Handshake(HandshakeError::Timeout(_)), Transport::Quic) => {
-                format!("let UDP port {port} out of the site's firewall, and into the balancer; without it TLS is used")
-            }
-            (Self::Handshake(HandshakeError::Timeout(_)), Transport::Tls) => format!(
-                "something takes the connection and says nothing: is port {port} the server's --agents-listen, and does the \
-                 server expect a PROXY protocol header that the balancer does not send?"
-            ),
-            (Self::Handshake(HandshakeError::Io(error)), _) if !is_tls(error) => format!(
-                "something hung up during the handshake: has the balancer a live server behind port {port}, and does a \
-                 firewall between inspect TLS?"
-            ),
-            _ => {
-                let not = match believes {
-                    Believes::Bundle => "not the server that this node knows",
-                    Believes::Token => "not the server that the join token is of",
-                    Believes::Nothing(_) => "no edge-tunnel server",
-                };
-                format!(
-                    "what answers there is {not}: compare with `edge-tunnel-server ca show`; a firewall that inspects \
-                     TLS must leave this address alone"
-                )
-            }
-        }
-    }
-}
-
-/// Whether it was TLS that failed, and not the connection under it.
-fn is_tls(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+    let place = Place {
+        transport,
+        port: server.address.port.get(),
+        believes: handshake.believes,
+        tcp,
+    };
+    let tried = survey(addresses, &place, connect).await;
+    tasks.close();
+    tried
 }

@@ -7,25 +7,35 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::admin;
-use crate::config::{Cli, Command};
+use crate::config::{Cli, Command, Listen};
 use crate::identity::build_date;
 use server::Ca;
 
 mod server;
+mod told;
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// Runs the check of an agent with this state folder.
 async fn checked(state: &TempDir, flags: &str) -> (bool, String) {
-    let line = format!(
-        "edge-tunnel-agent check --admin-listen 127.0.0.1:0 --state-dir {} {flags}",
-        state.path().display()
-    );
-    let Command::Check(config) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+    checked_at(state, flags, &Clock::system()).await
+}
+
+/// As [`checked`], by another clock.
+async fn checked_at(state: &TempDir, flags: &str, clock: &Clock) -> (bool, String) {
+    let state = match flags.contains("--state-dir") {
+        true => String::new(),
+        false => format!("--state-dir {}", state.path().display()),
+    };
+    let line = format!("edge-tunnel-agent check --admin-listen 127.0.0.1:0 {state} {flags}");
+    let Command::Check(config) = Cli::try_parse_from(line.split_whitespace())
+        .unwrap()
+        .command
+    else {
         panic!("not check");
     };
     let mut out = Vec::new();
-    let passed = check(&config, &mut out).await.unwrap();
+    let passed = check_at(&config, clock, &mut out).await.unwrap();
     (passed, String::from_utf8(out).unwrap())
 }
 
@@ -33,10 +43,10 @@ async fn checked(state: &TempDir, flags: &str) -> (bool, String) {
 fn a_clock_of_1970_is_warned_of() {
     let right = build_date() + Duration::from_secs(86_400);
     assert!(matches!(
-        local::clock(&Clock::fixed(right)),
+        local::clock(&Clock::fixed(right), &[]),
         Outcome::Passed(_)
     ));
-    let wrong = local::clock(&Clock::fixed(SystemTime::UNIX_EPOCH));
+    let wrong = local::clock(&Clock::fixed(SystemTime::UNIX_EPOCH), &[]);
     let Outcome::Warning(advice) = wrong else {
         panic!("{wrong:?}")
     };
@@ -47,7 +57,7 @@ fn a_clock_of_1970_is_warned_of() {
     // After the build, but before the node's own certificate.
     let behind = Clock::fixed(right);
     behind.not_before(right + MONTH);
-    assert!(matches!(local::clock(&behind), Outcome::Warning(_)));
+    assert!(matches!(local::clock(&behind, &[]), Outcome::Warning(_)));
 }
 
 #[tokio::test]
@@ -60,22 +70,29 @@ async fn the_admin_port_is_free_an_agents_or_another_programs() {
         registry: admin::registry(),
     };
     let served = tokio::spawn(admin::serve(listener, pages, stop.clone()));
-    let taken = local::admin_port(address).await;
-    assert_eq!(
-        taken,
-        Outcome::Passed(format!("an agent runs on {address} already"))
-    );
+    let look = async |running| local::admin_port(Listen(Some(address)), running).await;
+    for running in [Running::Here, Running::Unknown] {
+        let taken = look(running).await;
+        assert_eq!(
+            taken,
+            Outcome::Passed(format!("an agent runs on {address} already"))
+        );
+    }
+    let Outcome::Failed(advice) = look(Running::Elsewhere).await else {
+        panic!("an agent on another folder passed");
+    };
+    assert!(advice.remedy.contains("--state-dir"), "{advice:?}");
     stop.cancel();
     served.await.unwrap();
     assert_eq!(
-        local::admin_port(address).await,
+        look(Running::Elsewhere).await,
         Outcome::Passed(format!("{address} is free"))
     );
 
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = other.local_addr().unwrap();
     let hangs_up = tokio::spawn(async move { drop(other.accept().await) });
-    let taken = local::admin_port(address).await;
+    let taken = local::admin_port(Listen(Some(address)), Running::Unknown).await;
     hangs_up.await.unwrap();
     let Outcome::Failed(advice) = taken else {
         panic!("{taken:?}")
@@ -176,6 +193,17 @@ async fn before_enrolment_the_token_tells_the_right_server_and_without_one_the_w
     let (passed, said) = checked(&state, &with_token).await;
     assert!(
         !passed && said.contains("FAIL  enrolment: ") && said.contains("cut short"),
+        "{said}"
+    );
+    assert!(
+        said.contains("what to do: copy it again, whole\n"),
+        "{said}"
+    );
+
+    std::fs::remove_file(&token).unwrap();
+    let (passed, said) = checked(&state, &with_token).await;
+    assert!(
+        !passed && said.contains("what to do: look for a typing error in its path"),
         "{said}"
     );
 

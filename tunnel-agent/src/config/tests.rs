@@ -129,16 +129,33 @@ fn what_is_refused_says_what_to_write() {
 }
 
 #[test]
-fn check_takes_the_way_out_and_a_token_but_no_policy() {
-    let Command::Check(check) = parse("edge-tunnel-agent check --server lb:10262")
-        .unwrap()
-        .command
-    else {
+fn check_takes_the_flags_of_run() {
+    let names = |command: &str| {
+        let all = Cli::command();
+        let command = all.find_subcommand(command).unwrap();
+        let flags = command.get_arguments().filter_map(|flag| flag.get_long());
+        flags.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(names("check"), names("run"));
+    let line = "edge-tunnel-agent check --server lb:10262 --node-name edge-3 --heartbeat 60s --allow loopback:9100";
+    let Command::Check(check) = parse(line).unwrap().command else {
         panic!("not check");
     };
-    assert_eq!(check.uplink.server.len(), 1);
-    assert!(parse("edge-tunnel-agent check --server lb:10262 --token-file x").is_ok());
-    assert!(parse("edge-tunnel-agent check --server lb:10262 --allow node:80").is_err());
+    assert_eq!(check.node_name.unwrap().as_str(), "edge-3");
+    let error = parse("edge-tunnel-agent check --server lb:10262 --node-name BAD_NAME");
+    assert!(error.unwrap_err().contains("lower-case"));
     let error = parse("edge-tunnel-agent check --server lb:10262 --token x").unwrap_err();
     assert!(error.contains("process list"), "{error}");
+}
+
+#[test]
+fn the_admin_port_may_be_switched_off() {
+    let listen =
+        |flags: &str| run(&format!("--server a:1 {flags}")).map(|run| run.uplink.admin_listen);
+    assert_eq!(listen("--admin-listen none"), Ok(Listen(None)));
+    let error = listen("--admin-listen off").unwrap_err();
+    assert!(
+        error.contains("or none") && error.contains("--admin-listen"),
+        "{error}"
+    );
 }

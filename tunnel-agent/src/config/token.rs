@@ -6,16 +6,14 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use edge_tunnel_proto::identity::{Token, TokenError as ParseError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tracing::info;
 
 /// The longest text that is read as a token, in bytes; a real one has about a hundred.
 const TOKEN_MAX: u64 = 4096;
 
-/// What standard input is called in errors.
-const STDIN: &str = "standard input";
-
-/// Why no token could be read.
+/// Why there is no token to be had. Each names where it was looked for, by its flag.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file, or standard input, cannot be read.
@@ -27,6 +25,9 @@ pub enum TokenError {
     /// Longer than any token.
     #[error("{0} is longer than {TOKEN_MAX} bytes, which no join token is; is it the right file?")]
     TooLong(String),
+    /// What was read is no token.
+    #[error("the join token in {0} cannot be used: {1}")]
+    Unfit(String, #[source] ParseError),
 }
 
 /// A token's text. Prints masked.
@@ -62,8 +63,20 @@ pub enum TokenSource {
     File(PathBuf),
     /// On standard input.
     Stdin,
-    /// Here: it was in the environment, or has come from standard input.
-    Text(TokenText),
+    /// Here: it was in the environment.
+    Environment(TokenText),
+    /// Here: it has come from standard input.
+    Piped(TokenText),
+}
+
+impl fmt::Display for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the file {} (--token-file)", path.display()),
+            Self::Stdin | Self::Piped(_) => f.write_str("standard input (--token-file -)"),
+            Self::Environment(_) => f.write_str("EDGE_TUNNEL_TOKEN"),
+        }
+    }
 }
 
 impl TokenSource {
@@ -93,8 +106,8 @@ impl TokenSource {
             Self::Stdin if enrolled => Ok(None),
             Self::Stdin => {
                 info!("waiting for the join token on standard input, and for its end");
-                let text = read(STDIN.to_owned(), stdin).await?;
-                Ok(Some(Self::Text(text)))
+                let text = read(Self::Stdin.to_string(), stdin).await?;
+                Ok(Some(Self::Piped(text)))
             }
             source => Ok(Some(source)),
         }
@@ -103,18 +116,22 @@ impl TokenSource {
     /// Reads the token. Only called when the agent has to enrol.
     ///
     /// # Errors
-    /// When it cannot be read, is empty, or is longer than any token.
-    pub async fn read(&self) -> Result<TokenText, TokenError> {
+    /// When it cannot be read, is empty, or is no token.
+    pub async fn token(&self) -> Result<Token, TokenError> {
+        let text = self.read().await?;
+        let token = text.expose().parse();
+        token.map_err(|error| TokenError::Unfit(self.to_string(), error))
+    }
+
+    async fn read(&self) -> Result<TokenText, TokenError> {
+        let from = self.to_string();
         match self {
-            Self::File(path) => {
-                let from = format!("the file {}", path.display());
-                match tokio::fs::File::open(path).await {
-                    Ok(file) => read(from, file).await,
-                    Err(error) => Err(TokenError::Read(from, error)),
-                }
-            }
-            Self::Stdin => read(STDIN.to_owned(), tokio::io::stdin()).await,
-            Self::Text(text) => check("EDGE_TUNNEL_TOKEN".to_owned(), text.expose()),
+            Self::File(path) => match tokio::fs::File::open(path).await {
+                Ok(file) => read(from, file).await,
+                Err(error) => Err(TokenError::Read(from, error)),
+            },
+            Self::Stdin => read(from, tokio::io::stdin()).await,
+            Self::Environment(text) | Self::Piped(text) => check(from, text.expose()),
         }
     }
 }
@@ -160,9 +177,31 @@ mod tests {
     #[tokio::test]
     async fn a_dash_is_standard_input_and_the_environment_is_read_as_it_is() {
         assert_eq!(TokenSource::from_path("-".into()), TokenSource::Stdin);
-        let text = TokenSource::Text("et1.abc".parse().unwrap());
+        let text = TokenSource::Environment("et1.abc".parse().unwrap());
         assert_eq!(text.read().await.unwrap().expose(), "et1.abc");
     }
+
+    #[tokio::test]
+    async fn whatever_is_wrong_with_a_token_names_the_flag_that_it_came_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let file = TokenSource::from_path(path.clone());
+        let said = async |source: &TokenSource| source.token().await.unwrap_err().to_string();
+        let missing = said(&file).await;
+        assert!(missing.contains("--token-file"), "{missing}");
+        for bad in ["", "et1.cut", "no token", &"x".repeat(5_000)] {
+            std::fs::write(&path, bad).unwrap();
+            let said = said(&file).await;
+            assert!(said.contains("--token-file"), "{said}");
+            assert!(said.contains(&path.display().to_string()), "{said}");
+        }
+        let cut: TokenText = "et1.cut".parse().unwrap();
+        let piped = said(&TokenSource::Piped(cut.clone())).await;
+        assert!(piped.contains("--token-file -"), "{piped}");
+        let environment = said(&TokenSource::Environment(cut)).await;
+        assert!(environment.contains("EDGE_TUNNEL_TOKEN"), "{environment}");
+    }
+
     #[tokio::test]
     async fn standard_input_is_read_once_and_its_token_good_for_every_attempt() {
         let mut piped = &b"et1.abc\n"[..];
@@ -174,9 +213,11 @@ mod tests {
             assert_eq!(token.expose(), "et1.abc", "attempt {attempt}");
         }
         let nothing = TokenSource::Stdin.settle(false, &b""[..]).await;
-        assert!(
-            nothing.is_err_and(|error| error.to_string().starts_with("standard input holds no"))
-        );
+        assert!(nothing.is_err_and(|error| {
+            error
+                .to_string()
+                .starts_with("standard input (--token-file -) holds no")
+        }));
     }
 
     #[tokio::test]

@@ -19,6 +19,15 @@ pub enum IdentityError {
         /// Why.
         error: io::Error,
     },
+    /// Another agent has the folder.
+    #[error(
+        "another edge-tunnel-agent runs on {path} already; stop it, or give this one another --state-dir, and a name of its \
+         own"
+    )]
+    Shared {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file holds something else than expected.
     #[error(
         "{path} cannot be used: {reason}; restore it, or remove {} from that folder and restart the agent with a new join \

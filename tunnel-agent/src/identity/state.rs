@@ -1,9 +1,9 @@
 //! The agent's state folder: `key.pem` (made here, never leaves), `certificate.pem`, `bundle.pem`. All of mode 0600,
 //! each replaced in one step.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::{Held, IdentityError};
+use super::{Held, IdentityError, folder};
 
 /// The largest file that is read here, in bytes.
 const FILE_MAX: usize = BUNDLE_MAX;
@@ -47,14 +47,7 @@ impl Loaded {
 impl State {
     /// Opens the folder; makes it, and the key, where they are missing.
     pub(super) fn open(folder: &Path, trust_domain: &TrustDomain) -> Result<Self, IdentityError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| IdentityError::Folder {
-                path: folder.to_owned(),
-                error,
-            })?;
+        folder::make(folder)?;
         let state = Self {
             folder: folder.to_owned(),
             trust_domain: trust_domain.clone(),

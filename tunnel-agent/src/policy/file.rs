@@ -16,15 +16,15 @@ pub const FILE_MAX: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Not there, or not readable.
-    #[error("the policy file {0} cannot be read: {1}")]
+    #[error("the policy file {0} (--policy-file) cannot be read: {1}")]
     Read(PathBuf, #[source] io::Error),
     /// Longer than [`FILE_MAX`].
     #[error(
-        "the policy file {0} is larger than {FILE_MAX} bytes; join its rules into networks and port ranges"
+        "the policy file {0} (--policy-file) is larger than {FILE_MAX} bytes; join its rules into networks and port ranges"
     )]
     TooLarge(PathBuf),
     /// A line is wrong; no line of the file counts then, since the wrong one may be a `deny`.
-    #[error("line {1} of the policy file {0} is wrong: {2}")]
+    #[error("line {1} of the policy file {0} (--policy-file) is wrong: {2}")]
     Line(PathBuf, usize, #[source] LineError),
 }
 
@@ -123,7 +123,7 @@ mod tests {
         assert!(error().await.contains("larger than"), "{}", error().await);
         std::fs::remove_file(&path).unwrap();
         assert!(
-            error().await.contains("cannot be read"),
+            error().await.contains("(--policy-file) cannot be read"),
             "{}",
             error().await
         );

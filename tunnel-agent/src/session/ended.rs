@@ -31,7 +31,7 @@ pub enum Ended {
     Control(StreamError),
     /// A lane without room for the control stream.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(OpenError),
     /// This agent is retiring the session: shutting down, or moved to another lane.
     #[error("ended by this agent")]
     Retired,
@@ -40,6 +40,17 @@ pub enum Ended {
 impl From<StreamError> for Ended {
     fn from(error: StreamError) -> Self {
         Self::Control(error)
+    }
+}
+
+impl From<OpenError> for Ended {
+    /// A server that refuses may have closed the lane before this side has opened its first stream; what it said counts
+    /// the same then.
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Closed(closed) => ended(closed),
+            full => Self::Open(full),
+        }
     }
 }
 
@@ -69,5 +80,30 @@ pub(super) fn told(go_away: &GoAway) -> Ended {
         code: Code::from_number(go_away.code),
         reason: go_away.reason.replace(char::is_control, " "),
         retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_said_counts_however_early_it_said_it() {
+        let said = || Closed::There {
+            code: Code::Revoked,
+            reason: "node edge-1 was revoked".to_owned(),
+        };
+        let (late, early) = (ended(said()), Ended::from(OpenError::Closed(said())));
+        assert_eq!(early.to_string(), late.to_string());
+        assert!(
+            matches!(
+                early,
+                Ended::Told {
+                    code: Code::Revoked,
+                    ..
+                }
+            ),
+            "the join token would not be tried: {early:?}"
+        );
     }
 }

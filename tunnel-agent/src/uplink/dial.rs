@@ -3,18 +3,21 @@
 //! QUIC starts first and TLS a moment later, so that QUIC wins where UDP passes, and a network that drops UDP costs
 //! that moment and no more. Names are resolved anew for each dial.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::id::Host;
+use edge_tunnel_proto::sync::Mutex;
 use edge_tunnel_proto::transport::{AGENT_LIMITS, Connected, HandshakeError, Transport, quic, tls};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
 
 use crate::config::ServerAddress;
 use race::race;
@@ -30,13 +33,18 @@ const RESOLVE: Duration = Duration::from_secs(5);
 /// How many addresses of one name are tried.
 const ADDRESSES: usize = 4;
 
+/// How many different failures are said until a server answers.
+const SAID_MAX: usize = 32;
+
 /// What carries lanes at the agent: settings that all attempts share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     /// Memory that is promised to servers.
-    pub budget: Budget,
+    budget: Budget,
     /// Where the drivers of connections run.
-    pub tasks: TaskTracker,
+    tasks: TaskTracker,
+    /// What has been said of attempts that failed since the last one that succeeded.
+    said: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Which transports to try, and in which order.
@@ -146,6 +154,16 @@ impl DialError {
 }
 
 impl Dialer {
+    /// A dialler that promises memory of `budget` to servers, and runs the drivers of connections in `tasks`.
+    #[must_use]
+    pub fn new(budget: Budget, tasks: TaskTracker) -> Self {
+        Self {
+            budget,
+            tasks,
+            said: Arc::default(),
+        }
+    }
+
     /// Dials `servers` in `order` under `config`, and gives the first that completes its handshake; the others are
     /// dropped.
     ///
@@ -162,7 +180,25 @@ impl Dialer {
             let (dialer, config) = (self.clone(), Arc::clone(config));
             async move { dialer.attempt(transport, &server, address, config).await }
         };
-        race(servers, order, resolve, attempt).await
+        let dialled = race(servers, order, resolve, attempt, |failure| {
+            self.say(failure);
+        });
+        let dialled = dialled.await;
+        if dialled.is_ok() {
+            self.said.lock().clear();
+        }
+        dialled
+    }
+
+    /// Says what failed, while other attempts go on for seconds; the same thing once, until a server answers.
+    fn say(&self, failure: &Attempt) {
+        let failure = failure.to_string();
+        let mut said = self.said.lock();
+        if said.len() < SAID_MAX && said.insert(failure.clone()) {
+            info!("{failure}; other ways are still tried");
+        } else {
+            debug!("{failure}");
+        }
     }
 
     /// One attempt, for [`Dialer::dial`] and for `check`.
@@ -267,10 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_failed_attempt_is_named() {
-        let dialer = Dialer {
-            budget: Budget::new(1 << 20),
-            tasks: TaskTracker::new(),
-        };
+        let dialer = Dialer::new(Budget::new(1 << 20), TaskTracker::new());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::codec::Kind;
-use edge_tunnel_proto::identity::{Token, TokenError as ParseError};
 use edge_tunnel_proto::message::enroll::{EnrollRequest, EnrollResponse};
 use edge_tunnel_proto::stream::{Framed, StreamError};
 use edge_tunnel_proto::transport::Closed;
@@ -23,12 +22,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Why the node has no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
-    /// The token cannot be read.
+    /// There is no token to be had.
     #[error(transparent)]
-    Read(#[from] TokenError),
-    /// What was read is no token.
-    #[error("the join token cannot be used: {0}")]
-    Token(#[from] ParseError),
+    Token(#[from] TokenError),
     /// What the node holds or was given does not do.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -97,7 +93,7 @@ pub async fn ensure(uplink: &Uplink) -> Result<(), EnrollError> {
 pub async fn join(uplink: &Uplink) -> Result<(), EnrollError> {
     let identity = &uplink.context.identity;
     let source = uplink.token.as_ref().ok_or(IdentityError::NotEnrolled)?;
-    let token: Token = source.read().await?.expose().parse()?;
+    let token = source.token().await?;
     let request = identity.join_request(&token, uplink.told.as_ref(), &uplink.node.get())?;
     obtain(uplink, identity.join_config(&token), &request).await
 }

@@ -21,7 +21,8 @@ use crate::config::ServerAddress;
 const STAGGER: Duration = Duration::from_millis(300);
 
 /// Resolves `servers` and makes attempts at them in `order`, each a little later than the one before. The first that
-/// succeeds wins, and what still runs is dropped.
+/// succeeds wins, and what still runs is dropped. What fails while the race goes on is told to `failed`: the rest may
+/// take seconds.
 ///
 /// # Errors
 /// When none succeeds, with what happened to each.
@@ -30,6 +31,7 @@ pub(super) async fn race<T, R, A>(
     order: Order,
     resolve: impl Fn(ServerAddress) -> R,
     attempt: impl Fn(Transport, ServerAddress, SocketAddr) -> A,
+    failed: impl Fn(&Attempt),
 ) -> Result<T, DialError>
 where
     T: Send + 'static,
@@ -55,7 +57,9 @@ where
             Some(joined) = attempts.join_next() => match joined {
                 Ok(Ok(won)) => return Ok(won),
                 Ok(Err(failure)) => {
-                    debug!("{failure}");
+                    if !(attempts.is_empty() && names.is_empty()) {
+                        failed(&failure);
+                    }
                     failures.push(failure);
                 }
                 // Attempts are not cancelled and do not panic.
@@ -66,7 +70,9 @@ where
                     resolved.insert(place, addresses);
                 }
                 Ok((place, Err(failure))) => {
-                    debug!("{failure}");
+                    if !(attempts.is_empty() && names.is_empty()) {
+                        failed(&failure);
+                    }
                     failures.push(failure);
                     resolved.insert(place, Vec::new());
                 }
@@ -112,6 +118,12 @@ mod tests {
     /// attempts at it succeed after 50 ms, the others fail then. Says when it was over, which attempts had begun, and how
     /// many words there were about failures.
     async fn run(servers: &[(&str, Option<u64>)], wins: &str) -> (u64, Begun, usize) {
+        let (over, begun, failures, _early) = told(servers, wins).await;
+        (over, begun, failures)
+    }
+
+    /// As [`run`], and when it was told of failures while the race went on.
+    async fn told(servers: &[(&str, Option<u64>)], wins: &str) -> (u64, Begun, usize, Vec<u64>) {
         let delays: BTreeMap<String, Option<u64>> = servers
             .iter()
             .map(|(name, delay)| ((*name).to_owned(), *delay))
@@ -146,13 +158,15 @@ mod tests {
                 }
             }
         };
-        let failures = match race(&addresses, Order::QuicFirst, resolve, attempt).await {
+        let early = Mutex::new(Vec::new());
+        let failed = |_: &Attempt| early.lock().push(now());
+        let failures = match race(&addresses, Order::QuicFirst, resolve, attempt, failed).await {
             Ok(()) => 0,
             Err(error) => error.attempts().len(),
         };
         let over = now();
-        let begun = begun.lock().clone();
-        (over, begun, failures)
+        let (begun, early) = (begun.lock().clone(), early.lock().clone());
+        (over, begun, failures, early)
     }
 
     fn failure(server: &ServerAddress) -> Attempt {
@@ -206,6 +220,14 @@ mod tests {
             ]
         );
         assert_eq!((over, failures), (2_050, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_is_told_at_once_but_for_the_last_which_ends_the_race() {
+        let servers = [("first", Some(0)), ("lost", None)];
+        let (over, _, failures, early) = told(&servers, "nobody").await;
+        assert_eq!((over, failures), (5_000, 3));
+        assert_eq!(early, [50, 350]);
     }
 
     #[tokio::test(start_paused = true)]
