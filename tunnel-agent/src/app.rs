@@ -20,7 +20,7 @@ use crate::config::{Config, node_name};
 use crate::dial::{self, Dialer};
 use crate::identity::{Identity, Settings, Standing};
 use crate::policy::live::Policy;
-use crate::session::Context;
+use crate::session::{self, Context};
 use crate::uplink::{self, Uplink};
 use crate::{admin, serve};
 use parts::Parts;
@@ -118,6 +118,7 @@ impl App {
                     metrics: serve::Metrics::register(&mut registry),
                 },
                 heartbeat: config.heartbeat,
+                metrics: session::Metrics::register(&mut registry, &identity),
                 shutdown: shutdown.clone(),
             },
             dialer: uplink::dial::Dialer {
