@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
+
 /// Where the wall-clock time comes from. Cheap to clone; clones share the floor and a set time.
 #[derive(Clone, Debug)]
 pub struct Clock {
     /// Seconds since 1970 below which the machine's clock is not believed.
     floor: Arc<AtomicU64>,
-    /// Seconds since 1970 that tests have set; 0 reads the machine's clock.
-    fixed: Option<Arc<AtomicU64>>,
+    /// Seconds since 1970 that tests have set.
+    fixed: Option<watch::Sender<u64>>,
 }
 
 impl Clock {
@@ -29,15 +31,26 @@ impl Clock {
     pub fn fixed(time: SystemTime) -> Self {
         Self {
             floor: Arc::new(AtomicU64::new(0)),
-            fixed: Some(Arc::new(AtomicU64::new(seconds(time)))),
+            fixed: Some(watch::Sender::new(seconds(time))),
         }
     }
 
     /// Moves a fixed clock; a system clock is left as it is.
     pub fn set(&self, time: SystemTime) {
         if let Some(fixed) = &self.fixed {
-            fixed.store(seconds(time), Ordering::Relaxed);
+            fixed.send_replace(seconds(time));
         }
+    }
+
+    /// Waits until a fixed clock shows another time than `seen`; for ever with the machine's, which tells nobody when it
+    /// is set: whoever waits for a time looks at it again by and by. Cancel safe.
+    pub async fn moved_from(&self, seen: SystemTime) {
+        let Some(fixed) = &self.fixed else {
+            return std::future::pending().await;
+        };
+        let moved = |now: &u64| at(*now) != seen;
+        // It fails when the clock is gone, and this is a part of it.
+        let _ = fixed.subscribe().wait_for(moved).await;
     }
 
     /// From now on the time is never before `time` (the build's date, a certificate's issue). Never lowered.
@@ -55,7 +68,7 @@ impl Clock {
     #[must_use]
     pub fn machine(&self) -> SystemTime {
         match &self.fixed {
-            Some(fixed) => at(fixed.load(Ordering::Relaxed)),
+            Some(fixed) => at(*fixed.borrow()),
             None =>
             {
                 #[expect(
@@ -90,5 +103,17 @@ mod tests {
         assert_eq!(clock.machine(), UNIX_EPOCH);
         clock.set(at(2_000));
         assert_eq!(clock.now(), at(2_000));
+    }
+    #[tokio::test]
+    async fn whoever_waits_for_a_fixed_clock_hears_that_it_is_set() {
+        let clock = Clock::fixed(at(1_000));
+        clock.set(at(2_000));
+        // Set before the wait, and after its beginning.
+        clock.moved_from(at(1_000)).await;
+        let waits = clock.clone();
+        let waiting = tokio::spawn(async move { waits.moved_from(at(2_000)).await });
+        tokio::task::yield_now().await;
+        clock.set(at(3_000));
+        waiting.await.unwrap();
     }
 }

@@ -34,10 +34,12 @@ pub enum Code {
     Revoked = 13,
     /// The transport under the stream ended without a word.
     TransportLost = 14,
+    /// The certificate has expired; it may still be good for a renewal.
+    Expired = 15,
 }
 
 impl Code {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Unsupported,
         Self::Protocol,
         Self::Internal,
@@ -52,6 +54,7 @@ impl Code {
         Self::Cancelled,
         Self::Revoked,
         Self::TransportLost,
+        Self::Expired,
     ];
 
     /// The number on the wire.
@@ -87,6 +90,7 @@ impl Code {
             Self::Cancelled => "cancelled",
             Self::Revoked => "revoked",
             Self::TransportLost => "transport_lost",
+            Self::Expired => "expired",
         }
     }
 }
@@ -108,6 +112,7 @@ impl fmt::Display for Code {
             Self::Cancelled => "cancelled",
             Self::Revoked => "identity revoked or replaced",
             Self::TransportLost => "tunnel connection lost",
+            Self::Expired => "certificate expired",
         })
     }
 }

@@ -28,4 +28,4 @@ pub use tls::{
     session_client,
 };
 pub use token::{SECRET_LEN, Secret, Token, TokenError, TokenId};
-pub use verify::{Role, VerifyError, check_client, check_server};
+pub use verify::{Apart, Role, VerifyError, check_client, check_server};

@@ -107,7 +107,11 @@ pub async fn sni(
     TlsConnector::from(Arc::new(config)).connect(name, io).await
 }
 
-async fn connect<I: Io>(mut io: I, target: &str) -> Result<I, Refused> {
+/// CONNECT over a connection that is there.
+///
+/// # Errors
+/// What the server answers instead of 200.
+pub async fn connect<I: Io>(mut io: I, target: &str) -> Result<I, Refused> {
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
     io.write_all(request.as_bytes())
         .await

@@ -8,12 +8,17 @@
 //! | [`link`] | the path between the two: TCP and UDP that can be cut, stalled, blocked, delayed |
 //! | [`service`], [`web`] | what nodes offer: bytes with checksums, HTTP, TLS |
 //! | [`caller`] | whoever wants to reach a node, by each way in |
+//! | [`crowd`], [`chatter`] | many nodes at once; streams that must not notice what happens |
+//! | [`forge`], [`raw`] | certificates made to order, and somebody who shows them on the agents' port |
 //! | [`metrics`], [`logs`] | what the programs say of themselves |
 //!
 //! Nothing here decides what is right: scenarios do. What the harness itself needs and cannot get ends the test with
 //! words that say what was missing.
 
 pub mod caller;
+pub mod chatter;
+pub mod crowd;
+pub mod forge;
 pub mod limits;
 pub mod link;
 pub mod logs;
@@ -22,6 +27,7 @@ pub mod node;
 pub mod payload;
 pub mod ports;
 pub mod process;
+pub mod raw;
 mod runtime;
 pub mod server;
 pub mod service;

@@ -117,23 +117,12 @@ impl Process {
         }
     }
 
-    /// Sends SIGTERM.
+    /// Sends a signal, by its name: `STOP`, `CONT`.
     ///
     /// # Panics
-    /// When it cannot be sent.
-    pub async fn tell_to_stop(&self) {
-        let pid = self
-            .child
-            .id()
-            .expect("a program that was not waited for has an id");
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {pid}")])
-            .status()
-            .await;
-        assert!(
-            sent.is_ok_and(|sent| sent.success()),
-            "SIGTERM cannot be sent"
-        );
+    /// When it has ended.
+    pub async fn signal(&self, name: &str) {
+        signal(&self.child, name).await;
     }
 
     /// Sends SIGTERM and waits for the exit code; none when a signal ended it.
@@ -141,14 +130,30 @@ impl Process {
     /// # Panics
     /// When it does not end soon.
     pub async fn terminate(mut self) -> Option<i32> {
-        self.tell_to_stop().await;
         // What waits in the pipe must not hold it up.
         let drained = async { while let Ok(Some(_)) = self.log.next_line().await {} };
-        let ended = async { self.child.wait().await.expect("a child can be waited for") };
+        let ended = async {
+            signal(&self.child, "TERM").await;
+            self.child.wait().await.expect("a child can be waited for")
+        };
         let (ended, ()) = within("the program ends", SOON, async {
             tokio::join!(ended, drained)
         })
         .await;
         ended.code()
     }
+}
+
+async fn signal(child: &Child, name: &str) {
+    let pid = child
+        .id()
+        .expect("a program that was not waited for has an id");
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status()
+        .await;
+    assert!(
+        sent.is_ok_and(|sent| sent.success()),
+        "SIG{name} cannot be sent"
+    );
 }

@@ -20,7 +20,7 @@ use crate::identity::folder::{self, Lock};
 use crate::identity::{Identity, Settings, Standing};
 use crate::policy::interfaces;
 use crate::policy::live::Policy;
-use crate::session::Context;
+use crate::session::{self, Context};
 use crate::uplink::{self, Uplink};
 use crate::{admin, serve};
 use parts::Parts;
@@ -125,6 +125,7 @@ impl App {
                     metrics: serve::Metrics::register(&mut registry),
                 },
                 heartbeat: config.heartbeat,
+                metrics: session::Metrics::register(&mut registry, &identity),
                 shutdown: shutdown.clone(),
             },
             dialer: uplink::dial::Dialer::new(Budget::new(BUFFER_MEMORY), shutdown.tasks().clone()),

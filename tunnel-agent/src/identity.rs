@@ -113,6 +113,12 @@ impl Identity {
         }
     }
 
+    /// The time by which its certificate is judged.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
     /// How long until the certificate is to be renewed; zero when that is overdue, `None` without a certificate.
     #[must_use]
     pub fn renew_in(&self) -> Option<Duration> {

@@ -26,10 +26,12 @@ use crate::serve::Server;
 use renewal::Renewal;
 
 mod ended;
+mod metrics;
 mod renewal;
 
 pub use ended::Ended;
 use ended::{ended, lost, told};
+pub use metrics::Metrics;
 
 /// How long the server may take to answer `Hello`. A server that first probes another holder of the identity needs
 /// three seconds of it.
@@ -49,6 +51,8 @@ pub struct Context {
     pub server: Server,
     /// How often an idle link is asked.
     pub heartbeat: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The process's end.
     pub shutdown: Shutdown,
 }
@@ -165,7 +169,8 @@ impl Session {
                         }
                     }
                     Err(error) => {
-                        renewal.failed();
+                        renewal.failed(None);
+                        self.context.metrics.renewal(Err(&error));
                         warn!(%error, "the certificate is due for renewal and cannot be asked for");
                     }
                 },
@@ -229,14 +234,16 @@ impl Session {
             }
             Say::GoAway(go_away) => Some(told(&go_away)),
             Say::Renewed(response) => {
-                match self.context.identity.take_in(response.outcome).await {
+                let taken = self.context.identity.take_in(response.outcome).await;
+                self.context.metrics.renewal(taken.as_ref().map(|_held| ()));
+                match taken {
                     Ok(held) => {
                         renewal.done();
                         info!(until = %rfc3339(held.not_after), "the certificate was renewed");
                     }
                     Err(error) => {
-                        renewal.failed();
-                        warn!(%error, "the certificate was not renewed; asking again later");
+                        renewal.failed(error.retry_after());
+                        warn!(%error, "the certificate was not renewed; the session goes on, and asks again later");
                     }
                 }
                 None

@@ -132,13 +132,30 @@ impl Uplink {
     /// was redeemed before the end of the registration opens nothing there, so two machines cannot shut each other out
     /// in turn.
     async fn connect(&self, order: Order) -> Result<Running, Problem> {
-        match self.connect_as_is(order).await {
+        match self.connect_in_time(order).await {
             Err(problem) if problem.shut_out() && self.token.is_some() => {
                 debug!("{problem}; trying the join token");
                 if let Err(error) = enroll::join(self).await {
                     let problem = Box::new(problem);
                     return Err(Problem::ShutOut { problem, error });
                 }
+                self.connect_as_is(order).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Starts a session; where the server says that the certificate has expired, with another one. By the clock of this
+    /// node it has not: that may be years behind, and stand at the certificate's issue.
+    async fn connect_in_time(&self, order: Order) -> Result<Running, Problem> {
+        match self.connect_as_is(order).await {
+            Err(Problem::Session(Ended::Told {
+                code: Code::Expired,
+                reason,
+                ..
+            })) => {
+                info!("{reason}");
+                enroll::renew(self).await.map_err(Problem::Enroll)?;
                 self.connect_as_is(order).await
             }
             outcome => outcome,

@@ -65,6 +65,7 @@ impl Agents {
         let alpn = connected.alpn.as_deref().and_then(Alpn::from_bytes);
         let Some(alpn) = alpn else {
             metrics.handshake(transport, "no_alpn");
+            debug!(%transport, %remote, "refused: no protocol of edge-tunnel was agreed on");
             connected.lane.close(
                 edge_tunnel_proto::code::Code::Unsupported,
                 "no protocol of edge-tunnel was agreed on",

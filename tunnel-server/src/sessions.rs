@@ -140,9 +140,14 @@ impl Sessions {
                     second: session.remote,
                 });
             }
+            // Not `Revoked`: the identity is as good as before, and no token would mend this.
             old.end(
-                Code::Revoked,
-                format!("another agent with the identity of node {node} connected from {} while this one did not answer", session.remote),
+                Code::NotAllowed,
+                format!(
+                    "another agent with the identity of node {node} connected from {}, and this one, at {}, had not answered for \
+                     3 s. If these are two hosts, give one of them another name and a certificate of its own",
+                    session.remote, old.remote
+                ),
             );
             if let Ok(registered) = self.enter(session, Some(epoch)) {
                 return Ok(registered);

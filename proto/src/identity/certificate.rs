@@ -159,3 +159,40 @@ pub fn rfc3339(time: SystemTime) -> String {
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_else(|| format!("{seconds} seconds after 1970"))
 }
+
+/// How long, as people say it: "3 days", "26 h", "40 min".
+#[must_use]
+pub(super) fn span(time: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / MINUTE),
+        7_200..172_800 => format!("{} h", seconds / HOUR),
+        _ => format!("{} days", seconds / DAY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_in_the_unit_that_fits() {
+        let table = [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7_199, "119 min"),
+            (7_200, "2 h"),
+            (172_799, "47 h"),
+            (172_800, "2 days"),
+            (86_400 * 365, "365 days"),
+        ];
+        for (seconds, words) in table {
+            assert_eq!(span(Duration::from_secs(seconds)), words);
+        }
+    }
+}

@@ -15,7 +15,7 @@ use super::bundle::{Bundle, Pin};
 use super::live::Live;
 use super::name::TrustDomain;
 use super::tls::{Trust, provider};
-use super::verify::{Role, VerifyError, check_client, check_pinned_server, check_server};
+use super::verify::{VerifyError, check_pinned_server, check_server};
 use crate::clock::Clock;
 
 /// What a dialler believes.
@@ -115,23 +115,20 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
-/// Believes holders of one [`Role`] whose chain leads to the live bundle; an expired certificate passes, see
-/// [`check_client`].
+/// Takes whatever certificate a client shows, and asks only that it holds the key. Whether it may come in is for the one
+/// judgement after the handshake, which a resumed handshake needs anyway, and which can say why: an alert has no words,
+/// and over TLS 1.3 the client takes the handshake for done before the alert comes (RFC 8446, section 4.4.2).
 #[derive(Debug)]
-pub(super) struct ClientVerifier {
-    trust: Trust,
-    role: Role,
+pub(super) struct AnyClient {
     mandatory: bool,
     provider: Arc<CryptoProvider>,
 }
 
-impl ClientVerifier {
+impl AnyClient {
     /// Takes handshakes without a certificate too; where enrolment is offered.
     #[must_use]
-    pub(super) fn optional(trust: &Trust, role: Role) -> Self {
+    pub(super) fn or_nobody() -> Self {
         Self {
-            trust: trust.clone(),
-            role,
             mandatory: false,
             provider: provider(),
         }
@@ -139,17 +136,15 @@ impl ClientVerifier {
 
     /// Refuses handshakes without a certificate.
     #[must_use]
-    pub(super) fn mandatory(trust: &Trust, role: Role) -> Self {
+    pub(super) fn mandatory() -> Self {
         Self {
-            trust: trust.clone(),
-            role,
             mandatory: true,
             provider: provider(),
         }
     }
 }
 
-impl ClientCertVerifier for ClientVerifier {
+impl ClientCertVerifier for AnyClient {
     fn client_auth_mandatory(&self) -> bool {
         self.mandatory
     }
@@ -161,19 +156,10 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn verify_client_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let chain = whole(end_entity, intermediates);
-        let Trust {
-            bundle,
-            trust_domain,
-            clock,
-        } = &self.trust;
-        check_client(&chain, &bundle.get(), trust_domain, clock)
-            .and_then(|certificate| self.role.expect(&certificate))
-            .map_err(as_rustls)?;
         Ok(ClientCertVerified::assertion())
     }
 

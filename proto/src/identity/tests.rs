@@ -9,7 +9,9 @@ use std::time::UNIX_EPOCH;
 
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, NamedGroup, ProtocolVersion, ServerConfig};
+use rustls::{
+    ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, ServerConfig, ServerConnection,
+};
 
 use self::mint::{DAY, Mint, Order, noon};
 use self::wire::{Failed, handshake};
@@ -27,12 +29,25 @@ fn session(mint: &Mint, order: &Order) -> Arc<ClientConfig> {
     Arc::new(session_client(&mint.trust(), &mint.live(order)))
 }
 
-fn refused_by_server(result: Result<impl Sized, Failed>) -> String {
-    match result {
-        Err(Failed::Server(words)) => words,
-        Err(Failed::Client(words)) => panic!("the client refused: {words}"),
-        Ok(_) => panic!("nobody refused"),
-    }
+/// The handshake takes any certificate; the judgement after it, by what `mint` says is believed, refuses it.
+fn judged(
+    mint: &Mint,
+    expected: Role,
+    result: Result<(ClientConnection, ServerConnection), Failed>,
+) -> String {
+    let (_, server) = match result {
+        Ok(met) => met,
+        Err(failed) => panic!("no handshake: {failed:?}"),
+    };
+    let Trust {
+        bundle,
+        trust_domain,
+        clock,
+    } = mint.trust();
+    let chain = server.peer_certificates().unwrap_or_default();
+    let judged = check_client(chain, &bundle.get(), &trust_domain, &clock)
+        .and_then(|certificate| expected.expect(&certificate));
+    judged.unwrap_err().to_string()
 }
 
 fn refused_by_client(result: Result<impl Sized, Failed>) -> String {
@@ -77,7 +92,7 @@ fn tls_1_2_is_refused() {
     let mint = Mint::new("ca");
     // The workspace builds rustls without TLS 1.2, so the old client is played by its first bytes: a ClientHello
     // whose supported versions hold nothing newer (RFC 5246, section 7.4.1.2).
-    let mut server = rustls::ServerConnection::new(agents(&mint)).unwrap();
+    let mut server = ServerConnection::new(agents(&mint)).unwrap();
     let hello = tls12_hello();
     server.read_tls(&mut hello.as_slice()).unwrap();
     let error = server.process_new_packets().unwrap_err();
@@ -108,7 +123,7 @@ fn tls12_hello() -> Vec<u8> {
 fn a_foreign_ca_is_refused_by_either_side() {
     let (ours, theirs) = (Mint::new("ca"), Mint::new("ca"));
     let stranger = Arc::new(session_client(&ours.trust(), &theirs.live(&Order::node())));
-    let words = refused_by_server(handshake(&stranger, &agents(&ours)));
+    let words = judged(&ours, Role::Node, handshake(&stranger, &agents(&ours)));
     assert!(
         words.contains("leads to no CA") && words.contains(&ours.pin().to_string()),
         "{words}"
@@ -121,7 +136,11 @@ fn a_foreign_ca_is_refused_by_either_side() {
 #[test]
 fn a_server_is_no_agent_and_an_agent_no_server() {
     let mint = Mint::new("ca");
-    let words = refused_by_server(handshake(&session(&mint, &Order::server()), &agents(&mint)));
+    let words = judged(
+        &mint,
+        Role::Node,
+        handshake(&session(&mint, &Order::server()), &agents(&mint)),
+    );
     assert!(
         words.contains("that of a server; here a node's agent is expected"),
         "{words}"
@@ -143,14 +162,18 @@ fn a_server_is_no_agent_and_an_agent_no_server() {
         &session(&mint, &Order::node()),
         &impostor(&order),
     ));
-    assert!(words.contains("leads to no CA"), "{words}");
+    assert!(words.contains("was not issued for this use"), "{words}");
     // And a node's that was not issued for calling.
     let order = Order {
         usages: vec![ExtendedKeyUsagePurpose::ServerAuth],
         ..Order::node()
     };
-    let words = refused_by_server(handshake(&session(&mint, &order), &agents(&mint)));
-    assert!(words.contains("leads to no CA"), "{words}");
+    let words = judged(
+        &mint,
+        Role::Node,
+        handshake(&session(&mint, &order), &agents(&mint)),
+    );
+    assert!(words.contains("was not issued for this use"), "{words}");
 }
 
 #[test]
@@ -160,16 +183,28 @@ fn two_identities_in_one_certificate_are_none() {
     order
         .uris
         .push("spiffe://edge-tunnel/node/edge-2".to_owned());
-    let words = refused_by_server(handshake(&session(&mint, &order), &agents(&mint)));
+    let words = judged(
+        &mint,
+        Role::Node,
+        handshake(&session(&mint, &order), &agents(&mint)),
+    );
     assert!(words.contains("names 2 identities"), "{words}");
     order.uris.clear();
-    let words = refused_by_server(handshake(&session(&mint, &order), &agents(&mint)));
+    let words = judged(
+        &mint,
+        Role::Node,
+        handshake(&session(&mint, &order), &agents(&mint)),
+    );
     assert!(words.contains("names 0 identities"), "{words}");
     let order = Order {
         serial: None,
         ..Order::node()
     };
-    let words = refused_by_server(handshake(&session(&mint, &order), &agents(&mint)));
+    let words = judged(
+        &mint,
+        Role::Node,
+        handshake(&session(&mint, &order), &agents(&mint)),
+    );
     assert!(
         words.contains("is none of the trust domain"),
         "no registration: {words}"
@@ -205,10 +240,11 @@ fn not_yet_valid_names_both_times() {
         not_before: noon() + DAY / 2,
         ..order
     };
-    let words = refused_by_server(handshake(
-        &session(&mint, &early(Order::node())),
-        &agents(&mint),
-    ));
+    let words = judged(
+        &mint,
+        Role::Node,
+        handshake(&session(&mint, &early(Order::node())), &agents(&mint)),
+    );
     assert!(
         words.contains("valid from 2027-01-15T20:00:00Z only"),
         "{words}"
@@ -248,8 +284,20 @@ fn a_replaced_bundle_applies_to_the_next_handshake() {
         .bundle
         .set(Bundle::new([old.certificate.clone(), new.certificate.clone()]).unwrap());
     assert!(handshake(&client, &server).is_ok());
+    let (_, met) = handshake(&client, &server).unwrap();
+    let chain = met.peer_certificates().unwrap();
+    let judge = || {
+        let bundle = server_trust.bundle.get();
+        check_client(
+            chain,
+            &bundle,
+            &server_trust.trust_domain,
+            &server_trust.clock,
+        )
+    };
+    assert!(judge().is_ok());
     server_trust.bundle.set(new.bundle());
-    refused_by_server(handshake(&client, &server));
+    assert!(matches!(judge(), Err(VerifyError::Untrusted { .. })));
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! The TLS settings of every handshake: TLS 1.3 alone, the post-quantum hybrid key exchange first, no 0-RTT.
 //!
+//! Whoever dials in proves in the handshake that it holds the key of the certificate that it shows, and no more: who that
+//! is, and whether it may come in, is judged once, after it ([`super::verify::check_client`] and the server's
+//! classification), so that the words of that judgement reach the other side. Whoever dials out judges in the handshake.
+//!
 //! Resumption. A resumed handshake restores the peer's old chain without checking it, and rustls resumes across
 //! application protocols. So the agents' port, where one setting serves sessions and enrolment, gives out no tickets.
 //! The mutual-TLS way in speaks one protocol and may resume; classification checks the chain again each time.
@@ -17,10 +21,9 @@ use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
 use super::alpn::Alpn;
 use super::bundle::{Bundle, Pin};
-use super::handshake::{ClientVerifier, ServerVerifier};
+use super::handshake::{AnyClient, ServerVerifier};
 use super::live::Live;
 use super::name::TrustDomain;
-use super::verify::Role;
 use crate::clock::Clock;
 
 /// What one side believes, all of it live: the bundle may be replaced and the clock's floor raised at any time.
@@ -87,33 +90,30 @@ fn finish_client(config: &mut ClientConfig, alpn: Alpn) {
     config.resumption = Resumption::disabled();
 }
 
-/// The server's settings for agents, sessions and enrolment on one port: a node's certificate or none, no resumption.
-/// What the handshake let through is for the server's classification to judge.
+/// The server's settings for agents, sessions and enrolment on one port: any certificate or none, no resumption. What the
+/// handshake let through is for the server's classification to judge.
 #[must_use]
 pub fn agents_server(trust: &Trust, key: Arc<dyn ResolvesServerCert>) -> ServerConfig {
-    let mut config = server(trust, ClientVerifier::optional(trust, Role::Node), key);
+    let mut config = server(trust, AnyClient::or_nobody(), key);
     config.alpn_protocols = vec![
         Alpn::Session.as_bytes().to_vec(),
         Alpn::Enroll.as_bytes().to_vec(),
     ];
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     config
 }
 
-/// The server's settings for the mutual-TLS way in: a client's certificate, always. HTTP/1.1 by ALPN, or no ALPN at
-/// all: kube-apiserver offers none.
+/// The server's settings for the mutual-TLS way in: some certificate, always; whether it is a client's is for the server's
+/// classification to judge. HTTP/1.1 by ALPN, or no ALPN at all: kube-apiserver offers none.
 #[must_use]
 pub fn connect_server(trust: &Trust, key: Arc<dyn ResolvesServerCert>) -> ServerConfig {
-    let mut config = server(trust, ClientVerifier::mandatory(trust, Role::Client), key);
+    let mut config = server(trust, AnyClient::mandatory(), key);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config
 }
 
-fn server(
-    trust: &Trust,
-    verifier: ClientVerifier,
-    key: Arc<dyn ResolvesServerCert>,
-) -> ServerConfig {
+fn server(trust: &Trust, verifier: AnyClient, key: Arc<dyn ResolvesServerCert>) -> ServerConfig {
     ServerConfig::builder_with_details(provider(), Arc::new(OurTime(trust.clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the provider has cipher suites for TLS 1.3")

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::bundle::{Bundle, Pin};
-use super::certificate::{Certificate, ReadError, rfc3339};
+use super::certificate::{Certificate, ReadError, rfc3339, span};
 use super::name::{Identity, TrustDomain};
 use crate::clock::Clock;
 
@@ -92,38 +92,86 @@ pub enum VerifyError {
         /// The pin that was looked for.
         pin: Pin,
     },
-    /// Its time has not come, by this machine's clock.
+    /// It leads to a CA that is believed, and is none of those that are issued for this.
     #[error(
-        "the certificate of {holder} is valid from {not_before} only, but this machine's clock says {now}: this clock \
-         is behind, or the issuer's was ahead; set the clocks (NTP) and try again"
+        "the certificate was not issued for this use ({reason}); it is none that edge-tunnel makes, whoever signed it"
     )]
-    NotYetValid {
+    Use {
+        /// What the check of the chain said.
+        reason: String,
+    },
+    /// An agent's or a client's time has not come, by the server's clock, which is also the one that such certificates
+    /// are issued by.
+    #[error(
+        "the certificate of {holder} is valid from {} only, and the server's clock says {}, which is {} earlier: the server's \
+         clock is behind, or was ahead when it issued the certificate. Set it (NTP); if it is right now, this certificate is \
+         of no use before its time: have another issued",
+        .apart.bound, .apart.clock, .apart.by
+    )]
+    ClientEarly {
         /// Whose certificate.
         holder: Identity,
         /// From when it is valid.
-        not_before: String,
-        /// What the clock here says.
-        now: String,
+        apart: Box<Apart>,
     },
-    /// Its time is over, by this machine's clock.
+    /// A server's time has not come, by this node's clock.
     #[error(
-        "the certificate of {holder} was valid until {not_after}, and this machine's clock says {now}: this clock is \
-         ahead, or the certificate was not renewed"
+        "the certificate of {holder} is valid from {} only, and this node's clock says {}, which is {} earlier: this node's \
+         clock is behind by at least that, or the server's is ahead, and by years; set the wrong one (NTP)",
+        .apart.bound, .apart.clock, .apart.by
     )]
-    Expired {
+    ServerEarly {
+        /// Whose certificate.
+        holder: Identity,
+        /// From when it is valid.
+        apart: Box<Apart>,
+    },
+    /// A server's time is over, by this node's clock. Servers make their certificates anew all the time.
+    #[error(
+        "the certificate of {holder} was valid until {}, and this node's clock says {}, which is {} later: this node's clock \
+         is ahead by at least that, or the server's is behind; set the wrong one (NTP)",
+        .apart.bound, .apart.clock, .apart.by
+    )]
+    ServerLate {
         /// Whose certificate.
         holder: Identity,
         /// Until when it was valid.
-        not_after: String,
-        /// What the clock here says.
-        now: String,
+        apart: Box<Apart>,
     },
+}
+
+/// A time in a certificate, the clock that it is judged by, and how far the two are apart, as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apart {
+    /// The first or the last second of the certificate.
+    pub bound: String,
+    /// What the clock shows, and what the machine's own does where that is not believed.
+    pub clock: String,
+    /// How far they are apart.
+    pub by: String,
+}
+
+impl Apart {
+    /// Of a time and a clock.
+    #[must_use]
+    pub fn new(bound: SystemTime, clock: &Clock) -> Self {
+        let now = clock.now();
+        let by = now
+            .duration_since(bound)
+            .unwrap_or_else(|before| before.duration());
+        Self {
+            bound: rfc3339(bound),
+            clock: shown(clock),
+            by: span(by),
+        }
+    }
 }
 
 /// Checks a client's chain (leaf first) against `bundle`.
 ///
 /// An expired leaf passes, judged as of its last second: who may still renew with it is for the server's
-/// classification to say, which reads [`Certificate::not_after`]. One that is not valid yet does not pass.
+/// classification to say, which reads [`Certificate::not_after`]. One that is not valid yet does not pass. `clock` is the
+/// server's.
 pub fn check_client(
     chain: &[CertificateDer<'_>],
     bundle: &Bundle,
@@ -133,8 +181,10 @@ pub fn check_client(
     let (leaf, intermediates) = chain.split_first().ok_or(VerifyError::Missing)?;
     let certificate = Certificate::read(leaf, trust_domain)?;
     let now = clock.now();
-    refuse_early(&certificate, now)?;
-    let at = now.min(certificate.not_after);
+    let at = now.clamp(
+        certificate.not_before,
+        certificate.not_after.max(certificate.not_before),
+    );
     check_chain(
         leaf,
         intermediates,
@@ -142,11 +192,18 @@ pub fn check_client(
         at,
         KeyUsage::client_auth(),
     )
-    .map_err(|reason| untrusted(&reason, bundle))?;
+    .map_err(|reason| refused(&reason, bundle.pins()))?;
+    // After the chain: whose clock is wrong matters only where the certificate is ours.
+    if now < certificate.not_before {
+        return Err(VerifyError::ClientEarly {
+            holder: certificate.identity,
+            apart: Box::new(Apart::new(certificate.not_before, clock)),
+        });
+    }
     Ok(certificate)
 }
 
-/// Checks a server's chain (leaf first) against `bundle`, by the clock: neither too early nor too late.
+/// Checks a server's chain (leaf first) against `bundle`, by the clock of this node: neither too early nor too late.
 pub fn check_server(
     chain: &[CertificateDer<'_>],
     bundle: &Bundle,
@@ -154,16 +211,10 @@ pub fn check_server(
     clock: &Clock,
 ) -> Result<Certificate, VerifyError> {
     let (leaf, intermediates) = chain.split_first().ok_or(VerifyError::Missing)?;
-    let (certificate, now) = read_server(leaf, trust_domain, clock)?;
-    check_chain(
-        leaf,
-        intermediates,
-        bundle.anchors(),
-        now,
-        KeyUsage::server_auth(),
-    )
-    .map_err(|reason| untrusted(&reason, bundle))?;
-    Ok(certificate)
+    let certificate = read_server(leaf, trust_domain)?;
+    check_server_chain(leaf, intermediates, bundle.anchors(), &certificate, clock)
+        .map_err(|reason| refused(&reason, bundle.pins()))?;
+    in_time(certificate, clock)
 }
 
 /// Checks a server's chain (leaf first), which must hold a CA with this pin: for an agent that has no bundle yet.
@@ -174,7 +225,7 @@ pub(super) fn check_pinned_server(
     clock: &Clock,
 ) -> Result<Certificate, VerifyError> {
     let (leaf, intermediates) = chain.split_first().ok_or(VerifyError::Missing)?;
-    let (certificate, now) = read_server(leaf, trust_domain, clock)?;
+    let certificate = read_server(leaf, trust_domain)?;
     // The certificate around the pinned key may be anyone's making; only its key counts, and the leaf must be signed
     // with that.
     let anchors: Vec<_> = intermediates
@@ -185,55 +236,81 @@ pub(super) fn check_pinned_server(
     if anchors.is_empty() {
         return Err(VerifyError::NotPinned { pin });
     }
-    check_chain(leaf, intermediates, &anchors, now, KeyUsage::server_auth()).map_err(|reason| {
-        VerifyError::Untrusted {
-            reason: reason.to_string(),
-            trusted: pin.to_string(),
-        }
-    })?;
-    Ok(certificate)
+    check_server_chain(leaf, intermediates, &anchors, &certificate, clock)
+        .map_err(|reason| refused(&reason, std::iter::once(pin)))?;
+    in_time(certificate, clock)
 }
 
 fn read_server(
     leaf: &CertificateDer<'_>,
     trust_domain: &TrustDomain,
-    clock: &Clock,
-) -> Result<(Certificate, SystemTime), VerifyError> {
+) -> Result<Certificate, VerifyError> {
     let certificate = Certificate::read(leaf, trust_domain)?;
     Role::Server.expect(&certificate)?;
+    Ok(certificate)
+}
+
+/// The chain of a server's certificate as of a time at which that one is valid.
+fn check_server_chain(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    anchors: &[TrustAnchor<'_>],
+    certificate: &Certificate,
+    clock: &Clock,
+) -> Result<(), webpki::Error> {
+    let at = clock.now().clamp(
+        certificate.not_before,
+        certificate.not_after.max(certificate.not_before),
+    );
+    check_chain(leaf, intermediates, anchors, at, KeyUsage::server_auth())
+}
+
+/// Whether a server that is ours is in its time. Asked after the chain: whose clock is wrong matters only then.
+fn in_time(certificate: Certificate, clock: &Clock) -> Result<Certificate, VerifyError> {
     let now = clock.now();
-    refuse_early(&certificate, now)?;
-    refuse_late(&certificate, now)?;
-    Ok((certificate, now))
-}
-
-fn refuse_early(certificate: &Certificate, now: SystemTime) -> Result<(), VerifyError> {
-    if now >= certificate.not_before {
-        return Ok(());
+    if now < certificate.not_before {
+        return Err(VerifyError::ServerEarly {
+            holder: certificate.identity,
+            apart: Box::new(Apart::new(certificate.not_before, clock)),
+        });
     }
-    Err(VerifyError::NotYetValid {
-        holder: certificate.identity.clone(),
-        not_before: rfc3339(certificate.not_before),
-        now: rfc3339(now),
-    })
-}
-
-fn refuse_late(certificate: &Certificate, now: SystemTime) -> Result<(), VerifyError> {
-    if now <= certificate.not_after {
-        return Ok(());
+    if now > certificate.not_after {
+        return Err(VerifyError::ServerLate {
+            holder: certificate.identity,
+            apart: Box::new(Apart::new(certificate.not_after, clock)),
+        });
     }
-    Err(VerifyError::Expired {
-        holder: certificate.identity.clone(),
-        not_after: rfc3339(certificate.not_after),
-        now: rfc3339(now),
-    })
+    Ok(certificate)
 }
 
-fn untrusted(reason: &webpki::Error, bundle: &Bundle) -> VerifyError {
-    let trusted: Vec<_> = bundle.pins().map(|pin| pin.to_string()).collect();
-    VerifyError::Untrusted {
-        reason: reason.to_string(),
-        trusted: trusted.join(", "),
+/// What a clock says, and what the machine's own says where that is not believed.
+fn shown(clock: &Clock) -> String {
+    let (now, machine) = (clock.now(), clock.machine());
+    if machine >= now {
+        return rfc3339(now);
+    }
+    format!(
+        "{} (the machine's own says {}, which is not believed: it is before this program was built, or this node's \
+         certificate issued)",
+        rfc3339(now),
+        rfc3339(machine)
+    )
+}
+
+fn refused(reason: &webpki::Error, pins: impl Iterator<Item = Pin>) -> VerifyError {
+    match reason {
+        webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::CaUsedAsEndEntity => {
+            VerifyError::Use {
+                reason: reason.to_string(),
+            }
+        }
+        _ => VerifyError::Untrusted {
+            reason: reason.to_string(),
+            trusted: pins
+                .map(|pin| pin.to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+        },
     }
 }
 

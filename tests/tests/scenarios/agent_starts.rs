@@ -126,7 +126,7 @@ async fn an_agent_takes_the_state_folder_over_while_the_one_before_it_drains() {
     let mut open = caller::uds(&server.uds(), &at).await.unwrap();
     caller::say(&mut open, "echo").await.unwrap();
     caller::echo(&mut open, "before").await.unwrap();
-    old.tell_to_stop().await;
+    old.signal("TERM").await;
     old.says("agent stops").await;
     let mut new = place.start(&agents, &flags);
     new.says("connected").await;

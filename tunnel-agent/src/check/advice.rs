@@ -107,8 +107,8 @@ impl Kind {
     /// By the words of a certificate that is not believed: QUIC passes on nothing else.
     pub(super) fn of_words(words: &str) -> Self {
         let kinds = [
-            ("this clock is ahead", Self::ClockAhead),
-            ("this clock is behind", Self::ClockBehind),
+            ("this node's clock is ahead", Self::ClockAhead),
+            ("this node's clock is behind", Self::ClockBehind),
             ("--trust-domain differs", Self::TrustDomain),
         ];
         let said = kinds.into_iter().find(|(part, _)| words.contains(part));

@@ -73,6 +73,17 @@ pub enum IdentityError {
     Keep(#[from] tokio::task::JoinError),
 }
 
+impl IdentityError {
+    /// When the server wants to be asked again, if it has said.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
 /// What has to go with a file that is of no use: a token is read only while there is no certificate, and a certificate is
 /// of no use without the key that it was issued for.
 fn removed(file: &Path) -> &'static str {

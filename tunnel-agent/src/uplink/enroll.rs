@@ -47,7 +47,7 @@ impl EnrollError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Identity(IdentityError::Refused { retry_after, .. }) => *retry_after,
+            Self::Identity(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -79,11 +79,28 @@ pub async fn ensure(uplink: &Uplink) -> Result<(), EnrollError> {
         Standing::Ready(_) => Ok(()),
         Standing::Expired(held) => {
             info!(node = %held.node, "the certificate has expired; renewing it");
-            let request = identity.late_renew_request()?;
-            obtain(uplink, identity.renew_config()?, &request).await
+            renew(uplink).await
         }
         Standing::Unenrolled => join(uplink).await,
     }
+}
+
+/// Renews the certificate on a connection of its own, as one that has expired must be: by this node's clock, or by the
+/// server's.
+///
+/// # Errors
+/// When that fails; the text says what to do.
+pub async fn renew(uplink: &Uplink) -> Result<(), EnrollError> {
+    let identity = &uplink.context.identity;
+    let request = identity.late_renew_request()?;
+    let outcome = obtain(uplink, identity.renew_config()?, &request).await;
+    match &outcome {
+        Ok(()) => uplink.context.metrics.renewal(Ok(())),
+        Err(EnrollError::Identity(error)) => uplink.context.metrics.renewal(Err(error)),
+        // No answer to count.
+        Err(_) => {}
+    }
+    outcome
 }
 
 /// Enrols with the join token, whatever certificate the node holds; that one stays until there is another.

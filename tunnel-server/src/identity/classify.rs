@@ -1,5 +1,5 @@
 //! Who is at the other end. One function answers after every handshake, resumed or full, and is the only reader of
-//! certificates: a handshake proves that the peer holds the key, not that it may still come in.
+//! certificates: a handshake proves that the peer holds the key, not that it may come in.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::{NodeName, RegistrationId};
 use edge_tunnel_proto::identity::{
-    Alpn, Certificate, ClientName, Identity, Role, Trust, VerifyError, check_client, rfc3339,
+    Alpn, Apart, ClientName, Identity, Role, Trust, VerifyError, check_client, rfc3339,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -54,44 +54,42 @@ pub enum ClassifyError {
     Verify(#[from] VerifyError),
     /// It is an expired one; on another protocol it could renew.
     #[error(
-        "the certificate of {holder} was valid until {not_after}, and the server's clock says {now}; it can only be \
-         used to renew, until {grace_ends}: the agent does so by itself, unless its clock is wrong"
+        "the certificate of {holder} was valid until {}, and the server's clock says {}, which is {} later; until {grace_ends} \
+         it can be used to renew, which the agent does by itself, and for nothing else",
+        .apart.bound, .apart.clock, .apart.by
     )]
     Expired {
         /// Whose.
         holder: Identity,
-        /// Until when.
-        not_after: String,
-        /// The server's time.
-        now: String,
+        /// Since when, by the server's clock.
+        apart: Box<Apart>,
         /// Until when it may renew.
         grace_ends: String,
     },
-    /// It is a client's, and expired.
+    /// It is a client's, or another replica's, and expired.
     #[error(
-        "the certificate of {holder} was valid until {not_after}, and the server's clock says {now}; issue a new one \
-         with `edge-tunnel-server issue-client`"
+        "the certificate of {holder} was valid until {}, and the server's clock says {}, which is {} later; issue a new one \
+         with `edge-tunnel-server issue-client`, unless that clock is wrong",
+        .apart.bound, .apart.clock, .apart.by
     )]
     ClientExpired {
         /// Whose.
         holder: Identity,
-        /// Until when.
-        not_after: String,
-        /// The server's time.
-        now: String,
+        /// Since when, by the server's clock.
+        apart: Box<Apart>,
     },
     /// Expired for too long to renew.
     #[error(
-        "the certificate of {holder} was valid until {not_after}, and the server's clock says {now}; that is too long \
-         ago to renew (--renew-grace): enrol the node again with `token create --node NAME --replace`"
+        "the certificate of {holder} was valid until {}, and the server's clock says {}, which is {} later; that is too long \
+         ago to renew (--renew-grace). Unless that clock is wrong, enrol the node anew: remove certificate.pem from its state \
+         folder, and give it a token of `token create --node NAME --replace`",
+        .apart.bound, .apart.clock, .apart.by
     )]
     GraceOver {
         /// Whose.
         holder: Identity,
-        /// Until when.
-        not_after: String,
-        /// The server's time.
-        now: String,
+        /// Since when, by the server's clock.
+        apart: Box<Apart>,
     },
     /// The registration was revoked.
     #[error("node {0} was revoked; to let it in again, create a join token for it and enrol it")]
@@ -124,6 +122,7 @@ impl ClassifyError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Revoked(_) | Self::Replaced(_) | Self::NotRegistered(_) => Code::Revoked,
+            Self::Expired { .. } => Code::Expired,
             _ => Code::NotAllowed,
         }
     }
@@ -132,7 +131,8 @@ impl ClassifyError {
 /// Says who showed `chain` (leaf first) on a connection of protocol `alpn`; `None` is the mutual-TLS way in, whose
 /// callers speak no protocol of ours.
 ///
-/// The chain is checked against the bundle of this moment, because a resumed handshake has checked nothing.
+/// The chain is checked here and nowhere else, against the bundle of this moment: a handshake shows that the peer holds
+/// the key, and a resumed one not even a chain of this moment.
 pub(super) fn classify(
     alpn: Option<Alpn>,
     chain: &[CertificateDer<'_>],
@@ -150,16 +150,24 @@ pub(super) fn classify(
         &trust.clock,
     )?;
     let now = trust.clock.now();
+    let apart = || Box::new(Apart::new(certificate.not_after, &trust.clock));
     match (alpn, &certificate.identity) {
         (Some(Alpn::Session | Alpn::Enroll), Identity::Node { name, registration }) => {
             let over = now
                 .duration_since(certificate.not_after)
                 .unwrap_or_default();
             if over > renew_grace {
-                return Err(grace_over(&certificate, now));
+                return Err(ClassifyError::GraceOver {
+                    holder: certificate.identity.clone(),
+                    apart: apart(),
+                });
             }
             if !over.is_zero() && alpn == Some(Alpn::Session) {
-                return Err(expired(&certificate, now, renew_grace));
+                return Err(ClassifyError::Expired {
+                    holder: certificate.identity.clone(),
+                    apart: apart(),
+                    grace_ends: rfc3339(certificate.not_after + renew_grace),
+                });
             }
             current(registrations, name, *registration)?;
             let holder = Holder {
@@ -187,7 +195,10 @@ pub(super) fn classify(
             })
         }
         (Some(Alpn::Peer), Identity::Server) | (None, Identity::Client { .. }) => {
-            Err(client_expired(&certificate, now))
+            Err(ClassifyError::ClientExpired {
+                holder: certificate.identity.clone(),
+                apart: apart(),
+            })
         }
         (alpn, _) => {
             let expected = match alpn {
@@ -215,30 +226,5 @@ pub(super) fn current(
         Standing::Revoked => Err(ClassifyError::Revoked(node.clone())),
         Standing::Replaced => Err(ClassifyError::Replaced(node.clone())),
         Standing::Unknown => Err(ClassifyError::NotRegistered(node.clone())),
-    }
-}
-
-fn expired(certificate: &Certificate, now: SystemTime, renew_grace: Duration) -> ClassifyError {
-    ClassifyError::Expired {
-        holder: certificate.identity.clone(),
-        not_after: rfc3339(certificate.not_after),
-        now: rfc3339(now),
-        grace_ends: rfc3339(certificate.not_after + renew_grace),
-    }
-}
-
-fn client_expired(certificate: &Certificate, now: SystemTime) -> ClassifyError {
-    ClassifyError::ClientExpired {
-        holder: certificate.identity.clone(),
-        not_after: rfc3339(certificate.not_after),
-        now: rfc3339(now),
-    }
-}
-
-fn grace_over(certificate: &Certificate, now: SystemTime) -> ClassifyError {
-    ClassifyError::GraceOver {
-        holder: certificate.identity.clone(),
-        not_after: rfc3339(certificate.not_after),
-        now: rfc3339(now),
     }
 }

@@ -20,7 +20,10 @@ pub(super) enum CsrError {
     #[error("the certificate request is not valid PKCS #10, signed by its own key: {0}")]
     Invalid(String),
     /// Another kind of key.
-    #[error("the certificate request is for another key than ECDSA P-256, which agents use")]
+    #[error(
+        "the certificate request is for another key than ECDSA P-256: remove key.pem from the agent's state folder and restart \
+         the agent, which makes one"
+    )]
     Algorithm,
 }
 

@@ -1,7 +1,7 @@
 //! Which registration of a node is its current one. Only the holder of that may connect; to revoke or to replace it
 //! ends the old holder's sessions at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -122,14 +122,7 @@ impl Registrations {
         let _changing = self.0.changing.lock();
         let mut nodes = HashMap::new();
         let mut failure = None;
-        for name in self.0.store.names(Kind::Registration)? {
-            let Ok(node) = name.parse::<NodeName>() else {
-                tracing::warn!(
-                    name,
-                    "skipped a file among the registrations that bears no node's name"
-                );
-                continue;
-            };
+        for node in self.nodes_in_store()? {
             // A file may go between the listing and here; then it is gone.
             let registration = match self.0.store.read(&Key::registration(&node)) {
                 Ok(read) => read.map(|(registration, _)| registration),
@@ -157,6 +150,24 @@ impl Registrations {
             self.tell_if_ended(&node, &old);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// The nodes that may have a file. Also those that are known and were not listed: whether a file is listed that is
+    /// replaced meanwhile is not said (POSIX, readdir), and to miss one would end its node's session.
+    fn nodes_in_store(&self) -> Result<HashSet<NodeName>, StoreError> {
+        let mut nodes: HashSet<_> = self.0.nodes.lock().keys().cloned().collect();
+        for name in self.0.store.names(Kind::Registration)? {
+            match name.parse() {
+                Ok(node) => {
+                    nodes.insert(node);
+                }
+                Err(_) => tracing::warn!(
+                    name,
+                    "skipped a file among the registrations that bears no node's name"
+                ),
+            }
+        }
+        Ok(nodes)
     }
 
     /// How this registration of a node stands.

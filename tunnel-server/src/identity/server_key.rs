@@ -22,6 +22,7 @@ pub(super) struct ServerKey {
 #[derive(Debug)]
 struct Held {
     key: Arc<CertifiedKey>,
+    made_at: SystemTime,
     renew_at: SystemTime,
     /// The CA, and the phase of its rotation, for which it was made: both say what stands behind the certificate.
     made_for: (Pin, Phase),
@@ -30,10 +31,11 @@ struct Held {
 impl Held {
     fn new(ca: &Ca, names: &[String]) -> Result<Self, CaError> {
         // Asked before the key is made: should the CA change in between, the next handshake makes another.
-        let made_for = made_for(ca);
+        let (made_for, made_at) = (made_for(ca), ca.trust().clock.now());
         let (key, renew_at) = ca.issue_server(names)?;
         Ok(Self {
             key,
+            made_at,
             renew_at,
             made_for,
         })
@@ -58,7 +60,10 @@ impl ServerKey {
 
     pub(super) fn current(&self) -> Arc<CertifiedKey> {
         let mut held = self.held.lock();
-        if self.ca.trust().clock.now() >= held.renew_at || held.made_for != made_for(&self.ca) {
+        let now = self.ca.trust().clock.now();
+        // Also after a clock that was set back: what it made while it was years ahead is not valid for years.
+        let fresh = (held.made_at..held.renew_at).contains(&now);
+        if !fresh || held.made_for != made_for(&self.ca) {
             match Held::new(&self.ca, &self.names) {
                 Ok(fresh) => *held = fresh,
                 Err(error) => {

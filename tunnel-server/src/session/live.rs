@@ -10,6 +10,7 @@ use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::codec::Kind;
 use edge_tunnel_proto::heartbeat::{Beat, Heartbeat};
 use edge_tunnel_proto::message::control::Kind as Say;
+use edge_tunnel_proto::message::enroll::RenewResponse;
 use edge_tunnel_proto::message::{Control, GoAway, Pong, Refused, Welcome};
 use edge_tunnel_proto::stream::{Frame, Framed, StreamError};
 use tokio::time::Instant;
@@ -108,7 +109,7 @@ impl<'a> Live<'a> {
                     heart.watch(session.lane.traffic());
                     Ok(())
                 }
-                response = renewal.answer() => self.send(Say::Renewed(response)).await,
+                response = renewal.answer() => self.renewed(response).await,
                 () = shutdown.draining().cancelled(), if !drained => {
                     drained = true;
                     session.retired.cancel();
@@ -164,7 +165,7 @@ impl<'a> Live<'a> {
             }
             Some(Say::Renew(request)) => {
                 if let Err(refused) = renewal.ask(request) {
-                    self.send(Say::Renewed(refused)).await?;
+                    self.renewed(refused).await?;
                 }
             }
             Some(Say::Refused(refused)) => {
@@ -183,6 +184,11 @@ impl<'a> Live<'a> {
             }
         }
         Ok(())
+    }
+
+    async fn renewed(&mut self, answer: RenewResponse) -> Result<(), Ended> {
+        self.context.metrics.renewal(&answer);
+        self.send(Say::Renewed(answer)).await
     }
 
     async fn send(&mut self, message: Say) -> Result<(), Ended> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::message::enroll::{self, RenewResponse};
 use edge_tunnel_proto::transport::Transport;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +18,7 @@ pub struct Metrics {
     sessions: Family<By, Gauge>,
     ended: Family<Reason, Counter>,
     second_hosts: Counter,
+    renewals: Family<Outcome, Counter>,
     round_trip: Histogram,
 }
 
@@ -27,6 +30,11 @@ struct By {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
 }
 
 /// A live session, counted until it drops.
@@ -46,6 +54,7 @@ impl Metrics {
             sessions: Family::default(),
             ended: Family::default(),
             second_hosts: Counter::default(),
+            renewals: Family::default(),
             // From half a millisecond to 16 seconds.
             round_trip: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
         };
@@ -63,6 +72,11 @@ impl Metrics {
             "second_hosts",
             "Connections refused because another live host holds the same identity",
             metrics.second_hosts.clone(),
+        );
+        registry.register(
+            "renewals",
+            "Renewals answered over sessions, by outcome",
+            metrics.renewals.clone(),
         );
         registry.register_with_unit(
             "round_trip",
@@ -87,6 +101,15 @@ impl Metrics {
 
     pub(super) fn second_host(&self) {
         self.second_hosts.inc();
+    }
+
+    pub(super) fn renewal(&self, answer: &RenewResponse) {
+        let outcome = match &answer.outcome {
+            Some(enroll::Outcome::Issued(_)) => "issued",
+            Some(enroll::Outcome::Refusal(refusal)) => Code::from_number(refusal.code).name(),
+            None => return,
+        };
+        self.renewals.get_or_create(&Outcome { outcome }).inc();
     }
 
     pub(super) fn round_trip(&self, rtt: Duration) {

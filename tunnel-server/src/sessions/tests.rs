@@ -97,7 +97,7 @@ async fn a_second_host_replaces_one_that_does_not_answer_and_that_one_is_told() 
     let _new = sessions.claim(&second).await.unwrap();
     assert!(began.elapsed() >= PROBE && began.elapsed() < PROBE * 2);
     let (code, reason) = first.told_to_end().await;
-    assert_eq!(code, Code::Revoked);
+    assert_eq!(code, Code::NotAllowed);
     assert!(reason.contains("192.0.2.2:2"), "{reason}");
     drop(old);
     assert_eq!(sessions.get(&node()).unwrap().instance, InstanceId(2));

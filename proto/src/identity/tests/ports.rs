@@ -7,8 +7,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::super::*;
 use super::mint::{Mint, Order};
-use super::wire::handshake;
-use super::{agents, refused_by_server};
+use super::wire::{Failed, handshake};
+use super::{agents, judged};
 
 #[test]
 fn the_agents_port_never_resumes() {
@@ -48,7 +48,11 @@ fn a_ticket_of_one_port_opens_no_other() {
     for alpn in [Alpn::Session, Alpn::Enroll] {
         let mut elsewhere = caller.clone();
         elsewhere.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-        let words = refused_by_server(handshake(&Arc::new(elsewhere), &agents(&mint)));
+        let words = judged(
+            &mint,
+            Role::Node,
+            handshake(&Arc::new(elsewhere), &agents(&mint)),
+        );
         assert!(words.contains("client alice"), "{words}");
     }
 }
@@ -76,10 +80,12 @@ fn the_connect_port_wants_a_client_and_no_protocol() {
             .alpn_protocol(),
         Some(&b"http/1.1"[..])
     );
-    assert!(refused_by_server(with(&Order::node(), &[])).contains("here a client is expected"));
+    let words = judged(&mint, Role::Client, with(&Order::node(), &[]));
+    assert!(words.contains("here a client is expected"), "{words}");
     let mut nobody = session_client(&mint.trust(), &Live::new(None));
     nobody.alpn_protocols.clear();
-    refused_by_server(handshake(&Arc::new(nobody), &connect));
+    let refused = handshake(&Arc::new(nobody), &connect);
+    assert!(matches!(refused, Err(Failed::Server(_))), "{refused:?}");
 }
 
 #[test]

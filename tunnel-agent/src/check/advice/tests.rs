@@ -1,4 +1,7 @@
-use edge_tunnel_proto::identity::{Identity, Pin, VerifyError};
+use std::time::SystemTime;
+
+use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::identity::{Apart, Identity, Pin, VerifyError};
 
 use super::*;
 
@@ -13,15 +16,14 @@ fn place(transport: Transport, tcp: Option<Result<(), Kind>>) -> Place {
 
 #[test]
 fn the_words_of_a_verification_tell_its_kind() {
-    let expired = VerifyError::Expired {
+    let apart = || Box::new(Apart::new(SystemTime::UNIX_EPOCH, &Clock::system()));
+    let expired = VerifyError::ServerLate {
         holder: Identity::Server,
-        not_after: "then".to_owned(),
-        now: "now".to_owned(),
+        apart: apart(),
     };
-    let early = VerifyError::NotYetValid {
+    let early = VerifyError::ServerEarly {
         holder: Identity::Server,
-        not_before: "then".to_owned(),
-        now: "now".to_owned(),
+        apart: apart(),
     };
     let foreign = VerifyError::Read(edge_tunnel_proto::identity::ReadError::Foreign {
         uri: "spiffe://other/server".to_owned(),

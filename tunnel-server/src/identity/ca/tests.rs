@@ -236,6 +236,13 @@ fn the_servers_certificate_is_made_anew_in_time() {
         read.not_before < clock.now() - 365 * DAY,
         "for nodes whose clock stands at their build's date"
     );
+    // Its clock was years ahead, and was set right.
+    clock.set(clock.now() + 1100 * DAY);
+    key.current();
+    clock.set(clock.now() - 1100 * DAY);
+    let third = key.current();
+    let read = Certificate::read(&third.cert[0], &TrustDomain::default()).unwrap();
+    assert!(read.not_before < clock.now(), "nobody would take it");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) struct House {
 /// An agent and its state folder.
 pub(super) struct Node {
     pub(super) identity: agent::Identity,
-    _folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 pub(super) fn open(folder: &Path, clock: &Clock) -> Identity {
@@ -62,7 +62,7 @@ impl House {
         };
         Node {
             identity: agent::Identity::open(&settings).unwrap(),
-            _folder: folder,
+            folder,
         }
     }
 
