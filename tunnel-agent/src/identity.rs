@@ -27,6 +27,8 @@ use self::state::{Loaded, State};
 
 mod build_date;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod held;
 mod state;
 

@@ -15,6 +15,7 @@ mod restarts;
 mod revocation;
 mod second_host;
 mod shutdown;
+mod smuggling;
 mod strangers;
 mod streams;
 mod transports;
