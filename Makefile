@@ -3,8 +3,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO_DENY := 0.20.2
+CARGO_FUZZ := 0.13.2
 
-.PHONY: help dev setup build lint fmt clippy deny docs unit test test-long demo
+.PHONY: help dev setup build lint fmt clippy deny docs unit test test-long fuzz demo
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +23,7 @@ lint: fmt clippy deny docs ## Everything that is checked without running it
 
 fmt:
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -41,6 +43,10 @@ test: setup ## Every test: unit, conformance, scenarios, network namespaces, a r
 
 test-long: setup ## What takes about an hour: a soak under faults, quiet connections, thousands of agents
 	tests/long.sh
+
+fuzz: ## Fuzz every decoder, FUZZ_SECONDS (20) each; needs a nightly Rust (DECODER=NAME: only that one)
+	@cargo fuzz --version 2>/dev/null | grep -qF ' $(CARGO_FUZZ)' || cargo install --locked cargo-fuzz@$(CARGO_FUZZ)
+	fuzz/run.sh $(DECODER)
 
 demo: setup build ## A real kubelet that nobody can dial, and kubectl reaching it (KEEP=1 leaves it up)
 	tests/cluster/demo.sh

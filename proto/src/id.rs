@@ -46,7 +46,8 @@ pub enum ParseError {
 }
 
 /// A text shortened for an error message, so that hostile input cannot fill a log line.
-fn excerpt(text: &str) -> String {
+#[must_use]
+pub fn excerpt(text: &str) -> String {
     const LIMIT: usize = 80;
     if text.chars().count() <= LIMIT {
         return text.to_owned();

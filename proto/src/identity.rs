@@ -8,6 +8,8 @@ mod alpn;
 mod bundle;
 mod certificate;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod live;
 mod name;

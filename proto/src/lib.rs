@@ -7,6 +7,8 @@ pub mod budget;
 pub mod clock;
 pub mod code;
 pub mod codec;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod heartbeat;
 pub mod id;
 pub mod identity;

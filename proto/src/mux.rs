@@ -16,6 +16,8 @@
 
 mod driver;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod state;
 mod stream;
 

@@ -7,6 +7,8 @@
 
 mod error;
 mod framed;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod io;
 mod open;
 

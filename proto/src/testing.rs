@@ -1,4 +1,12 @@
-//! Lanes without sockets, for the tests of every room that has to do with streams.
+//! What the tests of every room share: lanes without sockets; inputs for what reads foreign bytes.
+
+mod decoders;
+mod mutate;
+mod pieces;
+
+pub use decoders::{Decoder, hammer, round_trip, said};
+pub use mutate::Mutator;
+pub use pieces::{Pieces, now, pieces};
 
 use crate::budget::Budget;
 use crate::mux::{Mux, Side};

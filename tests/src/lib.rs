@@ -6,7 +6,7 @@
 //! | [`server`] | a server, its folders, its commands; stopped, killed, started again in place |
 //! | [`node`] | an edge node with its agent, likewise |
 //! | [`link`] | the path between the two: TCP and UDP that can be cut, stalled, blocked, delayed |
-//! | [`service`], [`web`] | what nodes offer: bytes with checksums, HTTP, TLS |
+//! | [`service`], [`web`], [`raw`] | what nodes offer: bytes with checksums, HTTP, TLS; HTTP by the letter |
 //! | [`caller`] | whoever wants to reach a node, by each way in |
 //! | [`crowd`], [`chatter`] | many nodes at once; streams that must not notice what happens |
 //! | [`forge`], [`raw`] | certificates made to order, and somebody who shows them on the agents' port |
@@ -28,6 +28,7 @@ pub mod payload;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod raw_http;
 mod runtime;
 pub mod server;
 pub mod service;

@@ -28,6 +28,8 @@ use self::state::{Loaded, State};
 mod build_date;
 mod error;
 pub mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod held;
 mod state;
 

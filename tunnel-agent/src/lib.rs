@@ -7,6 +7,8 @@ pub mod app;
 pub mod check;
 pub mod config;
 pub mod dial;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod identity;
 pub mod policy;
 pub mod serve;

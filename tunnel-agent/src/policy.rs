@@ -15,6 +15,8 @@ use ipnet::IpNet;
 use rule::{PortSet, Rule, Scope};
 
 pub mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod interfaces;
 pub mod live;
 pub mod rule;

@@ -20,6 +20,8 @@ use crate::ingress::tls::ports::States;
 use control::Control;
 
 pub mod control;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http1;
 pub mod socket;
 mod status;

@@ -5,6 +5,8 @@
 //! time limit.
 
 mod enroll;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod listen;
 mod metrics;
 mod proxy_protocol;

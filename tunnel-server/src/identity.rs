@@ -24,6 +24,8 @@ pub mod ca;
 mod classify;
 mod csr;
 mod enroll;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grant;
 mod issue;
 mod queue;

@@ -17,10 +17,15 @@ pub mod accept;
 mod answer;
 pub mod bind;
 pub mod connect;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 pub mod http;
 mod metrics;
 pub mod open;
+#[cfg(test)]
+#[expect(dead_code, reason = "some of it is for the scenarios alone")]
+mod shapes;
 pub mod socket;
 #[cfg(test)]
 mod testing;

@@ -15,6 +15,8 @@ use crate::refusal::Refusal;
 
 pub mod callers;
 pub mod dir;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod index;
 pub mod keys;
 pub mod nodes;

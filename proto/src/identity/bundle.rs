@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 use sha2::{Digest as _, Sha256};
 
 use super::certificate::{ReadError, instant, parse};
+use crate::id::excerpt;
 
 /// The largest bundle, as PEM, in bytes. It travels in one message of at most 64 KiB.
 pub const BUNDLE_MAX: usize = 32 * 1024;
@@ -169,7 +170,7 @@ impl Bundle {
             return Err(BundleError::TooLarge);
         }
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        Self::new(certificates.map_err(|error| BundleError::Pem(error.to_string()))?)
+        Self::new(certificates.map_err(|error| BundleError::Pem(excerpt(&error.to_string())))?)
     }
 
     /// The bundle as PEM text.

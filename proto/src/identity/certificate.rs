@@ -19,8 +19,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
 use super::bundle::Pin;
-use super::name::{Identity, TrustDomain, excerpt};
-use crate::id::RegistrationId;
+use super::name::{Identity, TrustDomain};
+use crate::id::{RegistrationId, excerpt};
 
 /// How long before its issue a certificate is valid already, so that a node whose clock is a little behind can use it.
 pub const BACKDATE: Duration = Duration::from_secs(60 * 60);

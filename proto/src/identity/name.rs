@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::id::{NodeName, RegistrationId};
+use crate::id::{NodeName, RegistrationId, excerpt};
 
 /// The longest trust domain, in bytes (SPIFFE-ID 2.1).
 const TRUST_DOMAIN_MAX: usize = 255;
@@ -169,15 +169,6 @@ impl fmt::Display for Identity {
             Self::Client { name } => write!(f, "client {name}"),
         }
     }
-}
-
-/// A foreign text shortened for a message.
-pub(super) fn excerpt(text: &str) -> String {
-    const LIMIT: usize = 80;
-    text.chars()
-        .take(LIMIT)
-        .chain((text.chars().count() > LIMIT).then_some('…'))
-        .collect()
 }
 
 #[cfg(test)]

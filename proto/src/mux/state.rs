@@ -3,10 +3,12 @@
 //! [`local`] is what this side's handles do, [`remote`] what the peer's frames do, [`entry`] one stream.
 
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod hostile;
 mod local;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod pair;
 #[cfg(test)]
 mod random;

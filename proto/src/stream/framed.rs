@@ -20,6 +20,28 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Takes the frame at the front of `inbox` out; `None` while it is not whole.
+    ///
+    /// # Errors
+    /// When what is there is no frame, or an `Abort`.
+    pub(crate) fn take(inbox: &mut BytesMut) -> Result<Option<Self>, StreamError> {
+        let Some(header) = Header::peek(inbox)? else {
+            return Ok(None);
+        };
+        if inbox.len() < HEADER + header.length {
+            return Ok(None);
+        }
+        inbox.advance(HEADER);
+        let frame = Self {
+            kind: header.kind,
+            payload: inbox.split_to(header.length).freeze(),
+        };
+        match frame.kind {
+            Kind::Abort => Err(StreamError::aborted(&frame.message()?)),
+            _ => Ok(Some(frame)),
+        }
+    }
+
     /// Its content as the message that its kind promises.
     ///
     /// # Errors
@@ -87,19 +109,8 @@ impl Framed {
     /// When the stream is broken or broken off, ends, or carries what is no frame.
     pub async fn receive(&mut self) -> Result<Frame, StreamError> {
         loop {
-            if let Some(header) = Header::peek(&self.inbox)?
-                && self.inbox.len() >= HEADER + header.length
-            {
-                self.inbox.advance(HEADER);
-                let payload = self.inbox.split_to(header.length).freeze();
-                let frame = Frame {
-                    kind: header.kind,
-                    payload,
-                };
-                return match frame.kind {
-                    Kind::Abort => Err(StreamError::aborted(&frame.message()?)),
-                    _ => Ok(frame),
-                };
+            if let Some(frame) = Frame::take(&mut self.inbox)? {
+                return Ok(frame);
             }
             if self.io.read_buf(&mut self.inbox).await? == 0 {
                 return Err(StreamError::EndedEarly);

@@ -25,6 +25,7 @@ mod rotation;
 mod second_host;
 mod shut_out;
 mod shutdown;
+mod smuggling;
 mod strangers;
 mod streams;
 mod tokens;

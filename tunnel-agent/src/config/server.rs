@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use edge_tunnel_proto::id::{Destination, ParseError};
+use edge_tunnel_proto::id::{Destination, ParseError, excerpt};
 
 /// Why a text names no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerAddressError {
     /// Another scheme than ours.
-    #[error("{0}:// is no transport of edge-tunnel: use quic://, tls://, or neither to allow both")]
+    #[error("{0:?} is no transport of edge-tunnel: use quic://, tls://, or neither to allow both")]
     Scheme(String),
     /// No `host:port`.
     #[error(transparent)]
@@ -59,7 +59,7 @@ impl FromStr for ServerAddress {
             Some(("quic", rest)) => (Transports::Quic, rest),
             Some(("tls", rest)) => (Transports::Tls, rest),
             Some((other, _)) => {
-                return Err(ServerAddressError::Scheme(other.chars().take(80).collect()));
+                return Err(ServerAddressError::Scheme(excerpt(other)));
             }
         };
         Ok(Self {

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edge_tunnel_proto::id::excerpt;
 use edge_tunnel_proto::identity::{
     BUNDLE_MAX, Bundle, Certificate, Identity, Pin, TrustDomain, certificates_to_pem, provider,
     write_private,
@@ -71,11 +72,7 @@ impl State {
             .as_deref()
             .ok_or_else(|| self.unusable("key.pem", &"it is gone"))?;
         self.warn_if_open("key.pem");
-        let key = std::str::from_utf8(key)
-            .map_err(|error| self.unusable("key.pem", &error))
-            .and_then(|pem| {
-                KeyPair::from_pem(pem).map_err(|error| self.unusable("key.pem", &error))
-            })?;
+        let key = read_key(key).map_err(|error| self.unusable("key.pem", &error))?;
         let bundle = bundle
             .as_deref()
             .map(|pem| Bundle::from_pem(pem).map_err(|error| self.unusable("bundle.pem", &error)))
@@ -83,9 +80,8 @@ impl State {
         let certificate = certificate
             .as_deref()
             .map(|pem| {
-                let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-                let chain = chain.map_err(|error| self.unusable("certificate.pem", &error))?;
-                held(chain, &key, &self.trust_domain)
+                read_chain(pem)
+                    .and_then(|chain| held(chain, &key, &self.trust_domain))
                     .map_err(|error| self.unusable("certificate.pem", &error))
             })
             .transpose()?;
@@ -149,6 +145,19 @@ impl State {
             reason: reason.to_string(),
         }
     }
+}
+
+/// The key in the text of `key.pem`.
+pub(super) fn read_key(pem: &[u8]) -> Result<KeyPair, String> {
+    let pem = std::str::from_utf8(pem).map_err(|error| error.to_string())?;
+    // The parser's own words may hold a part of the key.
+    KeyPair::from_pem(pem).map_err(|_unreadable| "it is no PKCS #8 key in PEM".to_owned())
+}
+
+/// The certificates in the text of `certificate.pem`, leaf first.
+pub(super) fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    chain.map_err(|error| excerpt(&error.to_string()))
 }
 
 /// Makes of a chain (leaf first) what a handshake shows; it must be a node's, and of this key.

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use edge_tunnel_proto::id::excerpt;
 use tokio::io::AsyncReadExt as _;
 
 use super::Rules;
@@ -57,7 +58,7 @@ pub async fn read(flags: &Rules, path: &Path) -> Result<Rules, FileError> {
     parse(flags, &text).map_err(|(line, error)| FileError::Line(path.to_owned(), line, error))
 }
 
-fn parse(flags: &Rules, text: &str) -> Result<Rules, (usize, LineError)> {
+pub(super) fn parse(flags: &Rules, text: &str) -> Result<Rules, (usize, LineError)> {
     let mut rules = flags.clone();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -74,7 +75,7 @@ fn parse_line(rules: &mut Rules, line: &str) -> Result<(), LineError> {
         "allow" => rules.allow.push(rest.parse()?),
         "deny" => rules.deny.push(rest.parse()?),
         "loopback-ports" => rules.loopback_ports = rest.parse()?,
-        other => return Err(LineError::Word(other.chars().take(80).collect())),
+        other => return Err(LineError::Word(excerpt(other))),
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use edge_tunnel_proto::id::Port;
+use edge_tunnel_proto::id::{Port, excerpt};
 use ipnet::{IpNet, Ipv4Net};
 
 /// Why a text is no rule.
@@ -58,7 +58,7 @@ impl FromStr for PortSet {
         if text.trim() == "*" {
             return Ok(Self::All);
         }
-        let bad = || RuleError::Ports(text.to_owned());
+        let bad = || RuleError::Ports(excerpt(text));
         let port = |text: &str| text.trim().parse::<Port>().map(Port::get);
         let range = |part: &str| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -110,7 +110,7 @@ impl FromStr for Scope {
             "loopback" => return Ok(Self::Loopback),
             _ => {}
         }
-        let bad = || RuleError::Scope(text.to_owned());
+        let bad = || RuleError::Scope(excerpt(text));
         let bare = match text.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').ok_or_else(bad)?,
             // The last colon before the ports would be ambiguous.
@@ -166,7 +166,7 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
-        let form = || RuleError::Form(text.to_owned());
+        let form = || RuleError::Form(excerpt(text));
         let (scope, ports) = text.trim().rsplit_once(':').ok_or_else(form)?;
         if scope.is_empty() || ports.is_empty() {
             return Err(form());

@@ -10,7 +10,10 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// The longest header that is read, in bytes: a version 2 header with addresses and a few attributes.
-const MAX: usize = 1024;
+pub(super) const MAX: usize = 1024;
+
+/// The longest header of version 1, in bytes, its line end included.
+const LINE_MAX: usize = 107;
 
 /// How soon an incomplete header is looked at again.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -34,9 +37,15 @@ pub(super) async fn read(tcp: &mut TcpStream, peer: SocketAddr) -> io::Result<So
 }
 
 /// The header's length and the source in it; `None` while it is not whole.
-fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Option<SocketAddr>)>> {
+pub(super) fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Option<SocketAddr>)>> {
+    let may_be = |start: &[u8]| bytes.starts_with(start) || start.starts_with(bytes);
+    // A text header is a line. The reader below takes one that was cut in front of its last port for a bad one, and waits
+    // for the rest of what is none.
+    if may_be(b"PROXY ") && bytes.len() < LINE_MAX && !bytes.contains(&b'\n') {
+        return Ok(None);
+    }
     let header = HeaderResult::parse(bytes);
-    if header.is_incomplete() && bytes.len() < MAX {
+    if may_be(v2::PROTOCOL_PREFIX) && header.is_incomplete() && bytes.len() < MAX {
         return Ok(None);
     }
     match header {
@@ -50,6 +59,8 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Option<SocketAddr>)>> {
         }
         HeaderResult::V2(Ok(header)) => {
             let source = match header.addresses {
+                // Whatever addresses stand there then are to be ignored (PROXY protocol, 2.2).
+                _ if header.command == v2::Command::Local => None,
                 v2::Addresses::IPv4(ip) => Some((ip.source_address, ip.source_port).into()),
                 v2::Addresses::IPv6(ip) => Some((ip.source_address, ip.source_port).into()),
                 v2::Addresses::Unix(_) | v2::Addresses::Unspecified => None,
@@ -101,6 +112,30 @@ mod tests {
     #[test]
     fn a_balancers_own_check_has_no_source() {
         assert_eq!(parse(b"PROXY UNKNOWN\r\n").unwrap(), Some((15, None)));
+        let addresses: v2::Addresses = (
+            "192.0.2.7:5000".parse::<SocketAddr>().unwrap(),
+            "198.51.100.1:10262".parse::<SocketAddr>().unwrap(),
+        )
+            .into();
+        let local = v2::Builder::with_addresses(
+            v2::Version::Two | v2::Command::Local,
+            v2::Protocol::Stream,
+            addresses,
+        );
+        let local = local.build().unwrap();
+        assert_eq!(parse(&local).unwrap(), Some((local.len(), None)));
+    }
+
+    #[test]
+    fn a_text_header_may_come_in_any_pieces() {
+        let text = b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 10262\r\n";
+        for end in 0..text.len() {
+            assert_eq!(parse(&text[..end]).unwrap(), None, "{end}");
+        }
+        let endless = [&b"PROXY TCP4 "[..], &[b'1'; LINE_MAX]].concat();
+        for never in [&endless[..], b"P P", b"PROXY \n", b"PROXY TCP4\r\n"] {
+            assert!(parse(never).is_err(), "{never:?} would be waited for");
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ use super::issue::{self, Subject};
 use super::store::{Key, Store, StoreError};
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod operator;
 mod phase;
 mod record;

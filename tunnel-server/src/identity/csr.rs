@@ -41,8 +41,11 @@ pub(super) fn read(der: &[u8]) -> Result<Requester, CsrError> {
     // The signature first; this reader guesses the key's kind from it, so the key itself is read by the next.
     CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der))
         .map_err(|error| CsrError::Invalid(error.to_string()))?;
-    let (_, request) = X509CertificationRequest::from_der(der)
+    let (rest, request) = X509CertificationRequest::from_der(der)
         .map_err(|error| CsrError::Invalid(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(CsrError::Invalid("bytes follow its end".to_owned()));
+    }
     let spki = request.certification_request_info.subject_pki.raw;
     match SubjectPublicKeyInfo::from_der(spki) {
         Ok(key) if key.algorithm() == &PKCS_ECDSA_P256_SHA256 => Ok(Requester {
@@ -88,6 +91,8 @@ mod tests {
             Some(CsrError::Invalid(_))
         ));
         assert!(matches!(read(b"").err(), Some(CsrError::Invalid(_))));
+        let longer = [&der[..], b"x"].concat();
+        assert!(matches!(read(&longer).err(), Some(CsrError::Invalid(_))));
         assert_eq!(
             read(&vec![0; CSR_MAX + 1]).err(),
             Some(CsrError::TooLarge(CSR_MAX + 1))

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use edge_tunnel_proto::id::{NODE_NAME_MAX, NodeName, Port};
+use edge_tunnel_proto::id::{NODE_NAME_MAX, NodeName, Port, excerpt};
 
 /// The longest grant in its text form, in characters (X.520, `ub-description`: it stands in a certificate's
 /// `description`).
@@ -176,11 +176,6 @@ impl fmt::Display for Grant {
         let nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
         write!(f, "nodes={};ports={}", nodes.join(","), self.ports)
     }
-}
-
-/// A foreign text shortened for a message.
-fn excerpt(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 #[cfg(test)]

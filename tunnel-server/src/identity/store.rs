@@ -127,10 +127,9 @@ impl Store {
             let reason = format!("it is larger than {FILE_MAX} bytes");
             return Err(damaged(path, reason));
         }
-        match serde_json::from_slice::<Entry<T>>(&bytes) {
-            Ok(Entry { version, value }) => Ok(Some((value, version))),
-            Err(error) => Err(damaged(path, error.to_string())),
-        }
+        decode(&bytes)
+            .map(Some)
+            .map_err(|error| damaged(path, error.to_string()))
     }
 
     /// Puts `value` in the place of the state `expected` (`None`: in the place of nothing), mode 0600.
@@ -149,11 +148,7 @@ impl Store {
             error,
         };
         let version = Version(RequestId::random().to_string());
-        let entry = Entry {
-            version: version.clone(),
-            value,
-        };
-        let json = serde_json::to_vec_pretty(&entry).map_err(|error| failed(error.into()))?;
+        let json = encode(value, &version).map_err(|error| failed(error.into()))?;
         let _lock = self.lock()?;
         self.expect(key, expected)?;
         write_private(&path, &json).map_err(failed)?;
@@ -248,6 +243,17 @@ impl Store {
     fn path(&self, key: &Key) -> PathBuf {
         self.folder.join(key.path())
     }
+}
+
+/// A value and its version out of a file's bytes.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Version)> {
+    serde_json::from_slice(bytes).map(|Entry { version, value }| (value, version))
+}
+
+/// The bytes of the file for a value.
+pub(super) fn encode<T: Serialize>(value: &T, version: &Version) -> serde_json::Result<Vec<u8>> {
+    let version = version.clone();
+    serde_json::to_vec_pretty(&Entry { version, value })
 }
 
 #[cfg(test)]

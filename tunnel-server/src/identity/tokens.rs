@@ -14,6 +14,8 @@ use super::registrations::{RegistrationError, Registrations, instant, millis};
 use super::store::{Key, Kind, Store, StoreError, Version};
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod record;
 
 pub use error::{RedeemError, TokensError};

@@ -30,6 +30,8 @@ use crate::identity::Grant;
 use crate::inbound::{Caller, Inbound, Way};
 use crate::refusal::Refusal;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 
@@ -197,10 +199,12 @@ async fn read_head<C: AsyncRead + Unpin>(io: &mut C, buffer: &mut BytesMut) -> A
     let mut scanner = Scanner::default();
     let mut scanned = 0;
     let end = loop {
-        match scanner.scan(&buffer[scanned..]) {
-            Ok(Some(count)) if scanned + count <= HEAD_MAX => break scanned + count,
-            Ok(None) if buffer.len() < HEAD_MAX => scanned = buffer.len(),
-            Ok(_) => return Asked::Refused(Unservable::head_too_large(HEAD_MAX), None),
+        // No further: what is wrong with a head must not depend on how much of it comes at once.
+        let seen = buffer.len().min(HEAD_MAX);
+        match scanner.scan(&buffer[scanned..seen]) {
+            Ok(Some(count)) => break scanned + count,
+            Ok(None) if seen < HEAD_MAX => scanned = seen,
+            Ok(None) => return Asked::Refused(Unservable::head_too_large(HEAD_MAX), None),
             Err(violation) => return Asked::Refused(Unservable::bad(violation), None),
         }
         match io.read_buf(buffer).await {

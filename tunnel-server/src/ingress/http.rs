@@ -33,6 +33,8 @@ mod body;
 mod destination;
 mod exchange;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod headers;
 mod node;

@@ -22,6 +22,8 @@ use super::{Context, answer};
 use crate::inbound::{Caller, Inbound, Way};
 use crate::refusal::{Kind, Refusal};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hello;
 pub mod ports;
 #[cfg(test)]
@@ -168,7 +170,9 @@ async fn peek<C: AsyncRead + Unpin>(io: &mut C) -> (Progress, Bytes) {
             Progress::Incomplete => {}
             progress => return (progress, raw.freeze()),
         }
-        match io.read_buf(&mut raw).await {
+        // No further: whether a ClientHello is too large must not depend on how much of it comes at once.
+        let room = (RAW_MAX - raw.len()) as u64;
+        match (&mut *io).take(room).read_buf(&mut raw).await {
             Ok(0) | Err(_) => return (Progress::Incomplete, raw.freeze()),
             Ok(_) => {}
         }

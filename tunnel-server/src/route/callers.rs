@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use edge_tunnel_proto::id::{NodeName, Port};
+use edge_tunnel_proto::id::{NodeName, Port, excerpt};
 
 use super::keys::{Key, Problems, lines};
 use crate::identity::PortsGrant;
@@ -65,7 +65,10 @@ impl Callers {
                 problems.add(
                     Key::Callers,
                     line,
-                    format!("{name} has a line already, and that one stands"),
+                    format!(
+                        "{:?} has a line already, and that one stands",
+                        excerpt(name)
+                    ),
                 );
                 continue;
             }
@@ -74,7 +77,7 @@ impl Callers {
                 problems.add(
                     Key::Callers,
                     line,
-                    format!("{reason}; until then {name} may reach nothing"),
+                    format!("{reason}; until then {:?} may reach nothing", excerpt(name)),
                 );
             }
             callers.insert(name.to_owned(), rule);
@@ -111,7 +114,12 @@ impl Rule {
                 ("direct", "yes") => rule.direct = true,
                 ("direct", "no") => rule.direct = false,
                 ("direct", _) => return Err("write direct=yes or direct=no".to_owned()),
-                _ => return Err(format!("{word:?} is none of nodes=…, ports=…, direct=…")),
+                _ => {
+                    return Err(format!(
+                        "{:?} is none of nodes=…, ports=…, direct=…",
+                        excerpt(word)
+                    ));
+                }
             }
         }
         Ok(rule)
@@ -131,7 +139,7 @@ fn entries(list: &str) -> Result<std::str::Split<'_, char>, String> {
 pub struct Pattern(String);
 
 impl Pattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'*');
         if text.len() <= edge_tunnel_proto::id::NODE_NAME_MAX && text.bytes().all(fits) {
             Ok(Self(text.to_owned()))

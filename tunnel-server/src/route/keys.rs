@@ -8,6 +8,8 @@ use std::fmt;
 const LISTED: usize = 100;
 /// The longest excerpt of a skipped entry, in characters.
 const EXCERPT: usize = 80;
+/// The longest reason, in characters: it may name what the entry names.
+const REASON: usize = 320;
 
 /// A live key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,11 +94,11 @@ impl Problems {
     pub fn add(&mut self, key: Key, entry: &str, reason: impl fmt::Display) {
         *self.counts.entry(key).or_default() += 1;
         if self.listed.len() < LISTED {
-            let entry = entry.chars().take(EXCERPT).collect();
+            let short = |text: &str, limit| text.chars().take(limit).collect();
             self.listed.push(Problem {
                 key,
-                entry,
-                reason: reason.to_string(),
+                entry: short(entry, EXCERPT),
+                reason: short(&reason.to_string(), REASON),
             });
         }
     }
@@ -156,7 +158,7 @@ mod tests {
     fn problems_are_listed_up_to_a_limit_and_counted_beyond_it() {
         let mut problems = Problems::default();
         for _ in 0..1000 {
-            problems.add(Key::Nodes, &"x".repeat(10_000), "too long");
+            problems.add(Key::Nodes, &"x".repeat(10_000), "y".repeat(10_000));
         }
         assert_eq!((problems.listed().len(), problems.total()), (LISTED, 1000));
         assert_eq!(
@@ -164,5 +166,6 @@ mod tests {
             (1000, 0)
         );
         assert_eq!(problems.listed()[0].entry.len(), EXCERPT);
+        assert_eq!(problems.listed()[0].reason.len(), REASON);
     }
 }

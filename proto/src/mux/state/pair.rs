@@ -73,7 +73,7 @@ impl State {
                 "{key:?}"
             );
             if entry.reset.is_none() {
-                let held = u32::try_from(entry.recv.len()).unwrap();
+                let held = u32::try_from(entry.recv.len()).expect("at most a window");
                 assert_eq!(
                     entry.credit + held + entry.consumed,
                     entry.window,

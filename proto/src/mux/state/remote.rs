@@ -90,14 +90,14 @@ impl State {
 }
 
 fn data(entry: &mut Entry, id: u32, payload: &[u8]) -> Result<(), FrameError> {
+    if entry.recv_end || entry.reset.is_some() {
+        return Err(FrameError::Stream(Kind::Data, id));
+    }
     let length = u32::try_from(payload.len()).expect("a frame has at most 32 KiB");
     entry.credit = entry
         .credit
         .checked_sub(length)
         .ok_or(FrameError::WindowExceeded(id))?;
-    if entry.recv_end || entry.reset.is_some() {
-        return Err(FrameError::Stream(Kind::Data, id));
-    }
     entry.recv.extend_from_slice(payload);
     entry.wake_reader();
     Ok(())

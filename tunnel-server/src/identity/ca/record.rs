@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use edge_tunnel_proto::id::excerpt;
 use edge_tunnel_proto::identity::{Bundle, Pin, TrustDomain, certificates_to_pem};
 use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
@@ -72,8 +73,11 @@ impl Signer {
         key: &str,
         shown: Vec<CertificateDer<'static>>,
     ) -> Result<Self, CaError> {
-        let key = KeyPair::from_pem(key).map_err(|error| {
-            CaError::Unusable(format!("the CA's private key cannot be read: {error}"))
+        // The parser's own words may hold a part of the key.
+        let key = KeyPair::from_pem(key).map_err(|_unreadable| {
+            CaError::Unusable(
+                "the CA's private key cannot be read: it is no PKCS #8 key in PEM".to_owned(),
+            )
         })?;
         let bundle = Bundle::new([certificate.clone()])
             .map_err(|error| CaError::Unusable(error.to_string()))?;
@@ -214,7 +218,8 @@ impl Authority {
 fn certificate(pem: &str) -> Result<CertificateDer<'static>, CaError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| {
         CaError::Unusable(format!(
-            "a certificate of the stored CA cannot be read: {error}"
+            "a certificate of the stored CA cannot be read: {}",
+            excerpt(&error.to_string())
         ))
     })
 }

@@ -1,7 +1,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
-use crate::ingress::head::AMBIGUOUS;
+use crate::ingress::shapes::HEADS;
 use crate::ingress::testing::{Fake, context};
 
 /// A target that sends first, then sends back what it gets, then says goodbye.
@@ -181,7 +181,7 @@ async fn a_refusal_says_what_was_wrong_and_where_to() {
 
 #[tokio::test]
 async fn what_reads_two_ways_is_refused() {
-    for shape in AMBIGUOUS {
+    for shape in HEADS {
         let fake = greeter();
         let request = shape.replace("{}", "CONNECT edge-1:80");
         let answer = answer(fake.clone(), &request).await;

@@ -129,16 +129,15 @@ impl Framer {
             State::Open => return Ok(rest.len()),
             State::Head(scanner) => {
                 let kept = self.head.len();
-                let Some(end) = scanner.scan(rest)? else {
-                    if kept + rest.len() >= HEAD_MAX {
+                let room = HEAD_MAX - kept;
+                // No further: what is wrong with a head must not depend on how much of it comes at once.
+                let Some(end) = scanner.scan(&rest[..rest.len().min(room)])? else {
+                    if rest.len() >= room {
                         return Err(TOO_LARGE);
                     }
                     self.head.extend_from_slice(rest);
                     return Ok(rest.len());
                 };
-                if kept + end > HEAD_MAX {
-                    return Err(TOO_LARGE);
-                }
                 if kept == 0 {
                     (end, behind(&rest[..end])?)
                 } else {

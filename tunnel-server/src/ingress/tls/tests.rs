@@ -13,6 +13,8 @@ use crate::route::index::{Content, Index};
 use crate::route::keys::Key;
 use crate::route::ports::Listeners;
 
+mod hellos;
+
 const KUBELET: Port = Port::known(10250);
 
 /// A target that sends back what it gets.

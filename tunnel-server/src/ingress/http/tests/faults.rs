@@ -140,3 +140,27 @@ async fn a_caller_that_leaves_within_its_body_is_no_nodes_failure() {
         );
     }
 }
+
+/// A node may promise as often as it likes (RFC 9110, 15.2), and not for ever.
+#[tokio::test]
+async fn a_node_that_only_ever_promises_is_given_up() {
+    let fake = Fake::to(|_inbound, mut stream: DuplexStream| async move {
+        while stream
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            .await
+            .is_ok()
+        {}
+    });
+    let settings = Settings {
+        request: Duration::from_millis(300),
+        ..settings()
+    };
+    let http = server(fake, settings);
+    let answer = ask(
+        &http,
+        "GET / HTTP/1.1\r\nHost: edge-1\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    // By us after the time that a response has, or by the HTTP client on the way.
+    assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ingress::head::AMBIGUOUS;
+use crate::ingress::shapes::HEADS;
 
 #[tokio::test]
 async fn connections_are_kept_and_used_again_on_both_sides() {
@@ -181,7 +181,7 @@ async fn off_loopback_only_allowed_sources_are_served() {
 #[tokio::test]
 async fn what_reads_two_ways_is_refused_and_nothing_behind_it_served() {
     let good = "GET /good HTTP/1.1\r\nHost: edge-1\r\n\r\n";
-    for shape in AMBIGUOUS {
+    for shape in HEADS {
         let fake = node(|head, _| ok(head.lines().next().unwrap()));
         let http = server(fake.clone(), settings());
         let bad = shape.replace("{}", "POST /bad");
