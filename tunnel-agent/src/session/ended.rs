@@ -31,7 +31,7 @@ pub enum Ended {
     Control(StreamError),
     /// A lane without room for the control stream.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(OpenError),
     /// This agent is retiring the session: shutting down, or moved to another lane.
     #[error("ended by this agent")]
     Retired,
@@ -40,6 +40,17 @@ pub enum Ended {
 impl From<StreamError> for Ended {
     fn from(error: StreamError) -> Self {
         Self::Control(error)
+    }
+}
+
+impl From<OpenError> for Ended {
+    /// A server that takes nobody in closes right after the handshake, perhaps before this side has opened its first
+    /// stream: what it said then counts as much as what it says later.
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Closed(closed) => ended(closed),
+            error => Self::Open(error),
+        }
     }
 }
 
@@ -69,5 +80,31 @@ pub(super) fn told(go_away: &GoAway) -> Ended {
         code: Code::from_number(go_away.code),
         reason: go_away.reason.replace(char::is_control, " "),
         retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_comes_before_the_first_stream_is_one() {
+        let closed = Closed::There {
+            code: Code::Revoked,
+            reason: "node edge-1 was revoked".to_owned(),
+        };
+        let told = Ended::from(OpenError::Closed(closed));
+        assert!(
+            matches!(
+                told,
+                Ended::Told {
+                    code: Code::Revoked,
+                    ..
+                }
+            ),
+            "{told:?}"
+        );
+        let full = Ended::from(OpenError::TooMany(16));
+        assert!(matches!(full, Ended::Open(_)), "{full:?}");
     }
 }
