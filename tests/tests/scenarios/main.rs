@@ -8,6 +8,7 @@ mod callers;
 mod certificates;
 mod clocks;
 mod enrolment;
+mod frozen;
 mod grace;
 mod impostor_servers;
 mod impostors;
