@@ -70,7 +70,7 @@ pub async fn run(connected: Connected, holder: Holder, context: &Context) {
             warn!(%node, "{reason}");
         }
         Err(_) => info!(%node, "an agent connected and no session came of it: {reason}"),
-        Ok(Ended::Told { .. } | Ended::Silent(_) | Ended::Malformed(_)) => {
+        Ok(Ended::Told { .. } | Ended::Silent(_) | Ended::Replaced(_) | Ended::Malformed(_)) => {
             warn!(%node, "session ended: {reason}");
         }
         Ok(_) => info!(%node, "session ended: {reason}"),

@@ -133,22 +133,18 @@ impl Sessions {
                 }
                 continue;
             }
+            old.contest(Some(session.remote));
             if old.answers().await {
+                old.contest(None);
                 return Err(SecondHost {
                     node: node.clone(),
                     first: old.remote,
                     second: session.remote,
                 });
             }
-            // Not `Revoked`: the identity is as good as before, and no token would mend this.
-            old.end(
-                Code::NotAllowed,
-                format!(
-                    "another agent with the identity of node {node} connected from {}, and this one, at {}, had not answered for \
-                     3 s. If these are two hosts, give one of them another name and a certificate of its own",
-                    session.remote, old.remote
-                ),
-            );
+            // Its own task may have found out first, and says the same. Not `Revoked`: the identity is as good as before,
+            // and no token would mend this.
+            old.end(Code::NotAllowed, old.lost_to(session.remote));
             if let Ok(registered) = self.enter(session, Some(epoch)) {
                 return Ok(registered);
             }

@@ -10,6 +10,7 @@ mod certificates;
 mod clocks;
 mod documents;
 mod enrolment;
+mod frozen;
 mod grace;
 mod impostor_servers;
 mod impostors;

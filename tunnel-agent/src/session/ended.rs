@@ -44,12 +44,12 @@ impl From<StreamError> for Ended {
 }
 
 impl From<OpenError> for Ended {
-    /// A server that refuses may have closed the lane before this side has opened its first stream; what it said counts
-    /// the same then.
+    /// A server that takes nobody in closes right after the handshake, perhaps before this side has opened its first
+    /// stream: what it said then counts as much as what it says later.
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Closed(closed) => ended(closed),
-            full => Self::Open(full),
+            error => Self::Open(error),
         }
     }
 }
@@ -88,22 +88,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_said_counts_however_early_it_said_it() {
-        let said = || Closed::There {
+    fn a_refusal_that_comes_before_the_first_stream_is_one() {
+        let closed = Closed::There {
             code: Code::Revoked,
             reason: "node edge-1 was revoked".to_owned(),
         };
-        let (late, early) = (ended(said()), Ended::from(OpenError::Closed(said())));
-        assert_eq!(early.to_string(), late.to_string());
+        let told = Ended::from(OpenError::Closed(closed));
         assert!(
             matches!(
-                early,
+                told,
                 Ended::Told {
                     code: Code::Revoked,
                     ..
                 }
             ),
-            "the join token would not be tried: {early:?}"
+            "{told:?}"
         );
+        let full = Ended::from(OpenError::TooMany(16));
+        assert!(matches!(full, Ended::Open(_)), "{full:?}");
     }
 }

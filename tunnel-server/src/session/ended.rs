@@ -26,6 +26,8 @@ pub(super) enum Ended {
     Control(#[from] StreamError),
     #[error("the agent did not answer within {} s", .0.as_secs())]
     Silent(Duration),
+    #[error("{0}")]
+    Replaced(String),
     #[error("the agent left")]
     Left,
     #[error("the server shuts down")]
@@ -37,7 +39,7 @@ impl Ended {
         match self {
             Self::NoHello(_) | Self::Silent(_) => Code::TimedOut,
             Self::Malformed(_) => Code::Protocol,
-            Self::SecondHost(_) => Code::NotAllowed,
+            Self::SecondHost(_) | Self::Replaced(_) => Code::NotAllowed,
             Self::Told { code, .. } => *code,
             Self::Lane(_) => Code::TransportLost,
             Self::Control(error) => error.code(),
@@ -47,7 +49,7 @@ impl Ended {
 
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Silent(_) => "silent",
+            Self::Silent(_) | Self::Replaced(_) => "silent",
             Self::Left | Self::Lane(Closed::There { .. }) => "agent_left",
             Self::SecondHost(_) => "second_host",
             other => other.code().name(),

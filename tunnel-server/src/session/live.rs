@@ -98,7 +98,10 @@ impl<'a> Live<'a> {
                 },
                 () = tokio::time::sleep_until(heart.next()) => match heart.beat(session.lane.traffic(), !session.streams.is_empty()) {
                     Some(Beat::Send(ping)) => self.send(Say::Ping(ping)).await,
-                    Some(Beat::Dead(silence)) => Err(Ended::Silent(silence)),
+                    // Whoever took its place is what matters to one that wakes up later.
+                    Some(Beat::Dead(silence)) => Err(session.rival().map_or(Ended::Silent(silence), |rival| {
+                        Ended::Replaced(session.lost_to(rival))
+                    })),
                     None => Ok(()),
                 },
                 () = session.probe.notified() => {

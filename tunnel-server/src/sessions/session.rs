@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::heartbeat::PROBE;
 use edge_tunnel_proto::id::InstanceId;
+use edge_tunnel_proto::sync::Mutex;
 use edge_tunnel_proto::transport::{Lane, Transport};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -38,6 +39,8 @@ pub struct Session {
     pub(crate) heard: watch::Sender<Instant>,
     pub(crate) rtt_micros: AtomicU64,
     ending: watch::Sender<Option<(Code, String)>>,
+    /// Where another process with the same identity waits for whether this one lives.
+    rival: Mutex<Option<SocketAddr>>,
     /// The agent has said that it retires this session: no new streams.
     pub(crate) retired: CancellationToken,
 }
@@ -66,6 +69,7 @@ impl Session {
             heard: watch::Sender::new(Instant::now()),
             rtt_micros: AtomicU64::new(0),
             ending: watch::Sender::new(None),
+            rival: Mutex::new(None),
             retired: CancellationToken::new(),
         }
     }
@@ -105,6 +109,28 @@ impl Session {
             _closed = self.lane.closed() => false,
             () = tokio::time::sleep(PROBE + Duration::from_millis(200)) => false,
         }
+    }
+
+    /// Another process with the same identity has connected from `rival` and waits for whether this one answers; `None`:
+    /// it has.
+    pub(crate) fn contest(&self, rival: Option<SocketAddr>) {
+        *self.rival.lock() = rival;
+    }
+
+    /// Who waits for whether this one answers.
+    pub(crate) fn rival(&self) -> Option<SocketAddr> {
+        *self.rival.lock()
+    }
+
+    /// What its agent is told, should it wake up, that had not answered while another was there.
+    pub(crate) fn lost_to(&self, rival: SocketAddr) -> String {
+        format!(
+            "another agent with the identity of node {} connected from {rival}, and this one, at {}, had not answered for {} s. \
+             If these are two hosts, give one of them another name and a certificate of its own",
+            self.holder.node,
+            self.remote,
+            PROBE.as_secs()
+        )
     }
 
     /// Ends the session and with it its streams; the agent is told why.
