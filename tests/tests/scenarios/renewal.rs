@@ -131,7 +131,7 @@ impl Due {
         assert!((expiry(&self.node).await - self.first).abs() < 0.5);
     }
 
-    async fn is_renewed(self) {
+    async fn goes_through(self) {
         renewals(&self.node, "renewed", 1).await;
         assert!(expiry(&self.node).await > self.first + 12.0 * 86_400.0);
         let ended = self.node.metrics().await;
@@ -154,7 +154,7 @@ async fn a_renewal_that_is_refused_is_asked_for_again_and_the_session_goes_on() 
         assert!(!told.is_empty(), "the agent says nothing");
         due.goes_on().await;
         due.there.set(due.start + 13 * DAY);
-        due.is_renewed().await;
+        due.goes_through().await;
     };
     tokio::join!(over("quic"), over("tls"));
 }
@@ -184,7 +184,7 @@ async fn a_renewal_that_cannot_be_kept_is_asked_for_again_and_the_session_goes_o
         let (bundle, aside) = paths(&due.node);
         std::fs::remove_dir(&bundle).unwrap();
         std::fs::rename(aside, bundle).unwrap();
-        due.is_renewed().await;
+        due.goes_through().await;
     };
     tokio::join!(over("quic"), over("tls"));
 }
