@@ -4,7 +4,9 @@
 //! | room | what it gives |
 //! | --- | --- |
 //! | [`server`] | a server, its folders, its commands; stopped, killed, started again in place |
+//! | [`installed`] | a server in a process of its own, with its memory |
 //! | [`node`] | an edge node with its agent, likewise |
+//! | [`fleet`] | thousands of agents at once |
 //! | [`link`] | the path between the two: TCP and UDP that can be cut, stalled, blocked, delayed |
 //! | [`service`], [`web`], [`raw`] | what nodes offer: bytes with checksums, HTTP, TLS; HTTP by the letter |
 //! | [`caller`] | whoever wants to reach a node, by each way in |
@@ -18,7 +20,9 @@
 pub mod caller;
 pub mod chatter;
 pub mod crowd;
+pub mod fleet;
 pub mod forge;
+pub mod installed;
 pub mod limits;
 pub mod link;
 pub mod logs;

@@ -27,7 +27,7 @@ impl Metrics {
         Ok(Self::parse(&answer.text()))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let numbers = samples.filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;

@@ -7,6 +7,7 @@
 //! | `leave COUNT SEED` | sends that many bytes of the seed and closes, whatever else comes |
 //! | `sink` | reads to the caller's end, then answers with the tally, a space and `done` |
 //! | `reset COUNT` | sends that many bytes of seed 0, then resets the connection |
+//! | `deaf` | reads nothing more and says nothing |
 //! | `wait` | says `ready` and a line end, then nothing, and tallies what comes |
 //!
 //! Each connection's fate is kept in the order of their ends: [`Service::ended`].
@@ -206,6 +207,7 @@ where
             io.flush().await?;
             return Ok(Then::Reset);
         }
+        "deaf" => std::future::pending().await,
         "wait" => {
             io.write_all(b"ready\n").await?;
             io.flush().await?;

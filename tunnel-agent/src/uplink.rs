@@ -111,7 +111,19 @@ impl Uplink {
                     // The next attempt tries everything again: what carried the last session may be what is gone.
                     quic_blocked = false;
                     match &problem {
-                        Problem::Session(ended) => obey(&mut backoff, ended),
+                        Problem::Session(ended) => {
+                            if matches!(
+                                ended,
+                                Ended::Told {
+                                    code: Code::Overloaded,
+                                    retry_after: Some(_),
+                                    ..
+                                }
+                            ) {
+                                self.metrics.deferred();
+                            }
+                            obey(&mut backoff, ended);
+                        }
                         Problem::Enroll(error) | Problem::ShutOut { error, .. } => {
                             if let Some(after) = error.retry_after() {
                                 backoff.at_least(after);

@@ -1,8 +1,8 @@
 //! Where agents arrive: one port for QUIC and TLS, sessions and enrolments. A handshake, then the one judgement of
 //! who that is, then [`session`] or an enrolment.
 //!
-//! Accept loops only accept: each handshake runs in a task of its own, with a permit taken before the accept and a
-//! time limit.
+//! Accept loops only accept, at once and whatever comes: each handshake runs in a task of its own, within a number a
+//! second, a number at a time and a time limit. What is above is turned away before it costs anything.
 
 mod enroll;
 #[cfg(any(test, fuzzing))]
@@ -29,7 +29,7 @@ pub use metrics::Metrics;
 /// How long a handshake may take, from its first byte.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many handshakes are under way at once; more wait in the kernel's queues.
+/// How many handshakes are under way at once over each transport; more are turned away.
 const HANDSHAKES: usize = 512;
 
 /// What the agents' port works with. Cheap to clone.
@@ -46,6 +46,12 @@ pub struct Agents {
 }
 
 impl Agents {
+    fn failed(&self, transport: Transport, remote: SocketAddr, error: &HandshakeError) {
+        self.metrics.handshake(transport, "failed");
+        // A stranger's garbage is no fault of ours, and there may be much of it.
+        debug!(%transport, %remote, %error, "handshake failed");
+    }
+
     /// What becomes of a connection after its handshake.
     async fn arrived(
         &self,
@@ -57,12 +63,7 @@ impl Agents {
         let metrics = &self.metrics;
         let connected = match outcome {
             Ok(connected) => connected,
-            Err(error) => {
-                metrics.handshake(transport, "failed");
-                // A stranger's garbage is no fault of ours, and there may be much of it.
-                debug!(%transport, %remote, %error, "handshake failed");
-                return;
-            }
+            Err(error) => return self.failed(transport, remote, &error),
         };
         let alpn = connected.alpn.as_deref().and_then(Alpn::from_bytes);
         let Some(alpn) = alpn else {

@@ -25,6 +25,7 @@ use crate::config::RunConfig;
 use crate::identity::{Identity, Settings};
 use crate::ingress::tls::ports::States;
 use crate::ingress::{self};
+use crate::pace::Pace;
 use crate::relay::{self, Relay};
 use crate::route::Routes;
 use crate::route::dir::{self, Source};
@@ -115,6 +116,7 @@ impl App {
             identity,
             clock,
             silence: config.heartbeat + config.heartbeat / LATE,
+            pace: Pace::of_this_machine(),
             metrics: session::Metrics::register(&mut registry),
             shutdown: shutdown.clone(),
         };

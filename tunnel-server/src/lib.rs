@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod identity;
 pub mod inbound;
 pub mod ingress;
+pub mod pace;
 pub mod refusal;
 pub mod relay;
 pub mod route;

@@ -20,9 +20,10 @@ use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::stream::{Framed, Incoming, StreamError};
 use edge_tunnel_proto::telemetry::version;
 use edge_tunnel_proto::transport::Connected;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::identity::{Holder, Identity, Standing};
+use crate::pace::{Pace, Turn};
 use crate::sessions::{Session, Sessions};
 use ended::Ended;
 use leaving::goodbye;
@@ -51,6 +52,8 @@ pub struct Context {
     pub clock: Clock,
     /// After how long a silence a link is probed. Agents ask more often than that.
     pub silence: Duration,
+    /// How many agents are taken in a second.
+    pub pace: Pace,
     /// What is counted.
     pub metrics: Metrics,
     /// The process's end.
@@ -69,6 +72,8 @@ pub async fn run(connected: Connected, holder: Holder, context: &Context) {
             context.metrics.second_host();
             warn!(%node, "{reason}");
         }
+        // There are thousands of these where there is one.
+        Err(Ended::NotYet(_)) => debug!(%node, "{reason}"),
         Err(_) => info!(%node, "an agent connected and no session came of it: {reason}"),
         Ok(Ended::Told { .. } | Ended::Silent(_) | Ended::Replaced(_) | Ended::Malformed(_)) => {
             warn!(%node, "session ended: {reason}");
@@ -112,6 +117,8 @@ async fn welcome(
 ) -> Result<Ended, Ended> {
     let (instance, _session) = hello.parse()?;
     let build = capped(&hello.build, BUILD_MAX).replace(char::is_control, " ");
+    let connected_already = context.sessions.get(&holder.node).is_some();
+    let turn = context.pace.turn(&holder.node, connected_already);
     let (since, lane) = (context.clock.now(), connected.lane);
     let session = Arc::new(Session::new(
         holder,
@@ -121,6 +128,12 @@ async fn welcome(
         build,
         lane,
     ));
+    if let Turn::In(wait) = turn {
+        let told = Ended::NotYet(wait);
+        let told = Say::GoAway(GoAway::new(told.code(), &told.to_string(), Some(wait)));
+        goodbye(&mut control, &session, told).await;
+        return Err(Ended::NotYet(wait));
+    }
     let registered = match context.sessions.claim(&session).await {
         Ok(registered) => registered,
         Err(second) => {

@@ -14,6 +14,12 @@ pub enum HandshakeError {
     /// Something else than TLS came back from a server.
     #[error("{0}: no TLS is spoken there; is it the port of the server's --agents-listen (10262)?")]
     NoTls(io::Error),
+    /// A server hung up on the ClientHello.
+    #[error(
+        "the other side hung up before its first word of TLS: a server does that to more handshakes at once than it can \
+         bear, a balancer while it has no server"
+    )]
+    TurnedAway,
     /// The other side's certificate is not believed here.
     #[error("{0}")]
     Certificate(String),

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::Acceptor;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector};
 use tokio_util::task::TaskTracker;
 
 use super::{AGENT_LIMITS, Connected, HandshakeError, Lane, SERVER_LIMITS};
@@ -38,12 +39,82 @@ pub fn tune(tcp: &TcpStream) -> io::Result<()> {
     SockRef::from(tcp).set_tcp_keepalive(&keepalive)
 }
 
-/// The server's half of a handshake on an accepted connection. The caller bounds its time.
-///
-/// `tasks` runs the connection's driver, which ends with it.
+/// An accepted connection on which a ClientHello has come: all that a handshake needs, and nothing that costs yet.
+pub struct Hello<I> {
+    start: StartHandshake<BufReader<I>>,
+    remote: SocketAddr,
+}
+
+/// Waits for the other side's ClientHello. The caller bounds the time.
 ///
 /// # Errors
-/// When the other side speaks no TLS 1.3, offers none of our protocols or shows a certificate that does not verify.
+/// When something else comes.
+pub async fn hello<I>(io: I, remote: SocketAddr) -> Result<Hello<I>, HandshakeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let io = BufReader::with_capacity(SOCKET_BUFFER, io);
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await;
+    let start = start.map_err(HandshakeError::of_tls)?;
+    Ok(Hello { start, remote })
+}
+
+impl<I> Hello<I>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// What it came on.
+    pub fn io(&self) -> &I {
+        self.start.io.get_ref()
+    }
+
+    /// Where it came from.
+    pub const fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// The server's half of the handshake. The caller bounds its time.
+    ///
+    /// `tasks` runs the connection's driver, which ends with it.
+    ///
+    /// # Errors
+    /// When the other side speaks no TLS 1.3, offers none of our protocols or shows a certificate that does not verify.
+    pub async fn handshake(
+        self,
+        config: Arc<ServerConfig>,
+        budget: &Budget,
+        tasks: &TaskTracker,
+    ) -> Result<Connected, HandshakeError> {
+        let tls = self.start.into_stream(config).await;
+        let tls = tls.map_err(HandshakeError::of_tls)?;
+        let (_, session) = tls.get_ref();
+        let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+        let certificates = session
+            .peer_certificates()
+            .map(certificates_of)
+            .unwrap_or_default();
+        let lane = start(tls, Side::Server, SERVER_LIMITS, budget, tasks);
+        Ok(Connected {
+            lane,
+            alpn,
+            certificates,
+            remote: self.remote,
+        })
+    }
+}
+
+impl<I> std::fmt::Debug for Hello<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The server's half of a handshake on an accepted connection, from [`hello`] to its end.
+///
+/// # Errors
+/// As those of the two halves.
 pub async fn accept<I>(
     io: I,
     remote: SocketAddr,
@@ -54,23 +125,8 @@ pub async fn accept<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let tls = TlsAcceptor::from(config)
-        .accept(BufReader::with_capacity(SOCKET_BUFFER, io))
-        .await
-        .map_err(HandshakeError::of_tls)?;
-    let (_, session) = tls.get_ref();
-    let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
-    let certificates = session
-        .peer_certificates()
-        .map(certificates_of)
-        .unwrap_or_default();
-    let lane = start(tls, Side::Server, SERVER_LIMITS, budget, tasks);
-    Ok(Connected {
-        lane,
-        alpn,
-        certificates,
-        remote,
-    })
+    let hello = hello(io, remote).await?;
+    hello.handshake(config, budget, tasks).await
 }
 
 /// The agent's half of a handshake on a connection that it dialled. The caller bounds its time.
@@ -89,7 +145,7 @@ pub async fn connect(
     let tls = TlsConnector::from(config)
         .connect(name, BufReader::with_capacity(SOCKET_BUFFER, tcp))
         .await
-        .map_err(HandshakeError::of_tls)?;
+        .map_err(dialled)?;
     let (_, session) = tls.get_ref();
     let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
     let certificates = session
@@ -103,6 +159,14 @@ pub async fn connect(
         certificates,
         remote,
     })
+}
+
+/// A failed handshake as whoever dialled sees it.
+fn dialled(error: io::Error) -> HandshakeError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => HandshakeError::TurnedAway,
+        _ => HandshakeError::of_tls(error),
+    }
 }
 
 fn certificates_of(

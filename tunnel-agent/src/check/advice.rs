@@ -77,6 +77,7 @@ impl Kind {
     pub(super) fn of_handshake(error: &HandshakeError) -> Self {
         match error {
             HandshakeError::NoTls(_) => Self::NoTls,
+            HandshakeError::TurnedAway => Self::HungUp,
             HandshakeError::Timeout(_) => Self::Silence,
             HandshakeError::Certificate(said) => Self::of_words(said),
             HandshakeError::Alert(number) => Self::of_alert(*number),

@@ -15,6 +15,7 @@ pub struct Metrics {
     sessions: Family<By, Gauge>,
     ended: Family<Reason, Counter>,
     failed: Counter,
+    deferred: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -44,6 +45,7 @@ impl Metrics {
             sessions: Family::default(),
             ended: Family::default(),
             failed: Counter::default(),
+            deferred: Counter::default(),
         };
         registry.register(
             "sessions",
@@ -59,6 +61,11 @@ impl Metrics {
             "connects_failed",
             "Attempts to connect that led to no session",
             metrics.failed.clone(),
+        );
+        registry.register(
+            "connects_deferred",
+            "Attempts of these that a server has answered with when to come back, having too many agents at once",
+            metrics.deferred.clone(),
         );
         metrics
     }
@@ -83,5 +90,9 @@ impl Metrics {
 
     pub(super) fn dial_failed(&self) {
         self.failed.inc();
+    }
+
+    pub(super) fn deferred(&self) {
+        self.deferred.inc();
     }
 }

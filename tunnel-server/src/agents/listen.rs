@@ -1,21 +1,27 @@
 //! The agents' port, UDP and TCP of one number.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::places::{Place, Places};
 use edge_tunnel_proto::transport::{HandshakeError, SERVER_LIMITS, Transport, quic, tls};
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use super::{Agents, HANDSHAKE_TIMEOUT, HANDSHAKES, proxy_protocol};
 
 /// How long an accept that failed (out of file descriptors, say) is not repeated.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How many TCP connections may be open on which no ClientHello has come; above it the oldest is closed for the next.
+const SILENT: usize = 1024;
 
 /// The port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -118,16 +124,17 @@ async fn sessions_over(agents: &Agents) {
     }
 }
 
+/// Accepts whatever comes and at once: what waits in the kernel's queue grows old there, and its turn would come when
+/// the agent has long given up.
 async fn accept_tcp(
     listener: &TcpListener,
     config: &Arc<ServerConfig>,
     agents: &Agents,
     permits: &Arc<Semaphore>,
 ) {
+    let silent = Places::new(SILENT);
     loop {
-        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
-            return;
-        };
+        let place = silent.take().await;
         let (tcp, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -136,11 +143,21 @@ async fn accept_tcp(
                 continue;
             }
         };
-        let (agents, config) = (agents.clone(), Arc::clone(config));
+        let (agents, config, permits) = (agents.clone(), Arc::clone(config), Arc::clone(permits));
         let tasks = agents.context.shutdown.clone();
         tasks.spawn(async move {
-            let handshake = handshake_tcp(tcp, remote, config, &agents);
-            let outcome = timeout(HANDSHAKE_TIMEOUT, handshake)
+            let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+            let hello = match hello_tcp(tcp, remote, &agents, place, deadline).await {
+                Ok(hello) => hello,
+                Err(error) => return agents.failed(Transport::Tls, remote, &error),
+            };
+            let remote = hello.remote();
+            let Some(permit) = begin(&agents, &permits) else {
+                return agents.metrics.handshake(Transport::Tls, "shed");
+            };
+            let tracker = agents.context.shutdown.tasks();
+            let handshake = hello.handshake(config, &agents.budget, tracker);
+            let outcome = timeout_at(deadline, handshake)
                 .await
                 .unwrap_or(Err(HandshakeError::Timeout(HANDSHAKE_TIMEOUT)));
             agents
@@ -150,30 +167,50 @@ async fn accept_tcp(
     }
 }
 
-async fn handshake_tcp(
+/// A connection up to its ClientHello. One that does not get so far makes room for the next.
+async fn hello_tcp(
     mut tcp: TcpStream,
     mut remote: SocketAddr,
-    config: Arc<ServerConfig>,
     agents: &Agents,
-) -> Result<edge_tunnel_proto::transport::Connected, HandshakeError> {
-    tls::tune(&tcp)?;
-    if agents.proxy_protocol {
-        remote = proxy_protocol::read(&mut tcp, remote).await?;
+    place: Place,
+    deadline: Instant,
+) -> Result<tls::Hello<TcpStream>, HandshakeError> {
+    let hello = async {
+        tls::tune(&tcp)?;
+        if agents.proxy_protocol {
+            remote = proxy_protocol::read(&mut tcp, remote).await?;
+        }
+        tls::hello(tcp, remote).await
+    };
+    let hello = tokio::select! {
+        biased;
+        hello = timeout_at(deadline, hello) => hello.unwrap_or(Err(HandshakeError::Timeout(HANDSHAKE_TIMEOUT)))?,
+        () = place.wanted() => return Err(io::Error::other("it said nothing, and others came").into()),
+    };
+    if is_gone(hello.io()) {
+        return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
     }
-    let tasks = agents.context.shutdown.tasks();
-    tls::accept(tcp, remote, config, &agents.budget, tasks).await
+    Ok(hello)
+}
+
+/// Whether the other side has left already. The runtime learns of that a turn later, which may be too late.
+fn is_gone(tcp: &TcpStream) -> bool {
+    match SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
+/// What a handshake needs to begin; `None`: there are too many, or too many came lately.
+fn begin(agents: &Agents, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let permit = Arc::clone(permits).try_acquire_owned().ok()?;
+    agents.context.pace.begin().then_some(permit)
 }
 
 async fn accept_udp(listener: &quic::Listener, agents: &Agents, permits: &Arc<Semaphore>) {
-    loop {
-        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
-            return;
-        };
-        let Some(mut incoming) = listener.accept().await else {
-            return;
-        };
-        // Whoever can send in anybody's name would otherwise hold every place for as long as a handshake may take.
-        if permits.available_permits() < HANDSHAKES / 2 {
+    while let Some(mut incoming) = listener.accept().await {
+        // Whoever can send in anybody's name would otherwise use up what handshakes there may be.
+        if agents.context.pace.is_busy() || permits.available_permits() < HANDSHAKES / 2 {
             incoming = match incoming.prove() {
                 Some(proven) => proven,
                 None => {
@@ -182,6 +219,11 @@ async fn accept_udp(listener: &quic::Listener, agents: &Agents, permits: &Arc<Se
                 }
             };
         }
+        let Some(permit) = begin(agents, permits) else {
+            agents.metrics.handshake(Transport::Quic, "shed");
+            incoming.refuse();
+            continue;
+        };
         let agents = agents.clone();
         let tasks = agents.context.shutdown.clone();
         tasks.spawn(async move {

@@ -18,6 +18,11 @@ pub(super) enum Ended {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     SecondHost(#[from] SecondHost),
+    #[error(
+        "more agents come at once than this server takes in a second; there is room for this one in {:.1} s",
+        .0.as_secs_f32()
+    )]
+    NotYet(Duration),
     #[error("{reason}")]
     Told { code: Code, reason: String },
     #[error("{0}")]
@@ -40,7 +45,10 @@ impl Ended {
             Self::NoHello(_) | Self::Silent(_) => Code::TimedOut,
             Self::Malformed(_) => Code::Protocol,
             Self::SecondHost(_) | Self::Replaced(_) => Code::NotAllowed,
+            Self::NotYet(_) => Code::Overloaded,
             Self::Told { code, .. } => *code,
+            // The agent broke the rules of the transport, say.
+            Self::Lane(Closed::Here { code, .. }) => *code,
             Self::Lane(_) => Code::TransportLost,
             Self::Control(error) => error.code(),
             Self::Left | Self::Drained => Code::Draining,
@@ -52,6 +60,7 @@ impl Ended {
             Self::Silent(_) | Self::Replaced(_) => "silent",
             Self::Left | Self::Lane(Closed::There { .. }) => "agent_left",
             Self::SecondHost(_) => "second_host",
+            Self::NotYet(_) => "deferred",
             other => other.code().name(),
         }
     }

@@ -56,6 +56,7 @@ impl House {
             identity,
             clock,
             silence: Duration::from_secs(20),
+            pace: Pace::new(100),
             metrics: Metrics::register(&mut Registry::default()),
             shutdown: Shutdown::new(),
         };
@@ -67,6 +68,13 @@ impl House {
 
     /// An agent that is welcome.
     async fn agent(&self) -> ByHand {
+        let mut agent = self.knock().await;
+        assert!(matches!(agent.hears().await, Say::Welcome(_)));
+        agent
+    }
+
+    /// An agent that has introduced itself.
+    async fn knock(&self) -> ByHand {
         let (lane, server) = lanes();
         let connected = Connected {
             lane: server,
@@ -95,7 +103,6 @@ impl House {
             lane: 0,
         };
         agent.say(Say::Hello(hello)).await;
-        assert!(matches!(agent.hears().await, Say::Welcome(_)));
         agent
     }
 
@@ -214,4 +221,30 @@ async fn a_session_that_drains_waits_for_a_stream_that_was_late() {
         .await
         .expect("the session is over")
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_above_the_pace_is_told_when_to_come_back_and_is_taken_then() {
+    let house = House::new();
+    let mut number = 0;
+    while house
+        .context
+        .pace
+        .turn(&format!("other-{number}").parse().unwrap(), false)
+        == Turn::Now
+    {
+        number += 1;
+    }
+    let mut early = house.knock().await;
+    let Say::GoAway(told) = early.hears().await else {
+        panic!("it is no GoAway")
+    };
+    assert_eq!(told.code, Code::Overloaded.number());
+    let wait = Duration::from_millis(told.retry_after_millis.into());
+    assert!(SECOND <= wait && wait < 2 * SECOND, "{wait:?}");
+    assert!(told.reason.contains("in 1.0 s"), "{}", told.reason);
+    drop(early.lane);
+    early.session.await.unwrap();
+    tokio::time::sleep(wait).await;
+    house.agent().await;
 }
