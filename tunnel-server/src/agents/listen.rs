@@ -4,18 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use edge_tunnel_proto::accepting::Accepting;
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::transport::{HandshakeError, SERVER_LIMITS, Transport, quic, tls};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tracing::warn;
 
 use super::{Agents, HANDSHAKE_TIMEOUT, HANDSHAKES, proxy_protocol};
 
-/// How long an accept that failed (out of file descriptors, say) is not repeated.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// How often it is looked whether the last session has ended.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,7 @@ impl Listeners {
 async fn sessions_over(agents: &Agents) {
     // Sessions end one by one; there is no hurry that would be worth a notification.
     while !agents.context.sessions.running().is_empty() {
-        sleep(ACCEPT_PAUSE).await;
+        sleep(LOOK).await;
     }
 }
 
@@ -124,6 +124,7 @@ async fn accept_tcp(
     agents: &Agents,
     permits: &Arc<Semaphore>,
 ) {
+    let mut accepting = Accepting::default();
     loop {
         let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
             return;
@@ -131,11 +132,11 @@ async fn accept_tcp(
         let (tcp, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "cannot accept agents over TCP; trying again");
-                sleep(ACCEPT_PAUSE).await;
+                accepting.failed(&error, "agents over TCP").await;
                 continue;
             }
         };
+        accepting.came();
         let (agents, config) = (agents.clone(), Arc::clone(config));
         let tasks = agents.context.shutdown.clone();
         tasks.spawn(async move {
