@@ -5,25 +5,31 @@
 //! | --- | --- |
 //! | [`server`] | a server, its folders, its commands; stopped, killed, started again in place |
 //! | [`node`] | an edge node with its agent, likewise |
-//! | [`link`] | the path between the two: TCP and UDP that can be cut, stalled, blocked, delayed |
+//! | [`link`] | the path between the two: TCP and UDP, with whatever can be wrong with a network |
 //! | [`service`], [`web`] | what nodes offer: bytes with checksums, HTTP, TLS |
 //! | [`caller`] | whoever wants to reach a node, by each way in |
 //! | [`metrics`], [`logs`] | what the programs say of themselves |
+//! | [`census`] | what they hold, before a fault and after |
+//! | [`process`], [`programs`] | the programs as they are installed, where a signal or a limit of the system is the fault |
 //!
 //! Nothing here decides what is right: scenarios do. What the harness itself needs and cannot get ends the test with
 //! words that say what was missing.
 
 pub mod caller;
+pub mod census;
 pub mod limits;
 pub mod link;
 pub mod logs;
 pub mod metrics;
 pub mod node;
 pub mod payload;
+pub mod place;
 pub mod ports;
 pub mod process;
+pub mod programs;
 mod runtime;
 pub mod server;
 pub mod service;
+pub mod traffic;
 pub mod wait;
 pub mod web;
