@@ -2,6 +2,7 @@
 //!
 //! Knows no HTTP, no Kubernetes, no command line.
 
+pub mod accepting;
 pub mod backoff;
 pub mod budget;
 pub mod clock;

@@ -1,5 +1,5 @@
 //! What a process tells about itself: logs to stderr, its version, whether it is ready ([`health`]), and the
-//! same to systemd ([`systemd`]).
+//! same to systemd ([`systemd`]), and how busy it is ([`process`]).
 
 use std::error::Error;
 use std::fmt;
@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub mod health;
 mod panics;
+pub mod process;
 pub mod systemd;
 
 /// Why logging cannot be set up.

@@ -7,17 +7,20 @@
 //! | [`installed`] | a server in a process of its own, with its memory |
 //! | [`node`] | an edge node with its agent, likewise |
 //! | [`fleet`] | thousands of agents at once |
-//! | [`link`] | the path between the two: TCP and UDP that can be cut, stalled, blocked, delayed |
-//! | [`service`], [`web`], [`raw`] | what nodes offer: bytes with checksums, HTTP, TLS; HTTP by the letter |
+//! | [`link`] | the path between the two: TCP and UDP, with whatever can be wrong with a network |
+//! | [`service`], [`web`], [`raw_http`] | what nodes offer: bytes with checksums, HTTP, TLS; HTTP by the letter |
 //! | [`caller`] | whoever wants to reach a node, by each way in |
 //! | [`crowd`], [`chatter`] | many nodes at once; streams that must not notice what happens |
 //! | [`forge`], [`raw`] | certificates made to order, and somebody who shows them on the agents' port |
 //! | [`metrics`], [`logs`] | what the programs say of themselves |
+//! | [`census`] | what they hold, before a fault and after |
+//! | [`process`], [`programs`] | the programs as they are installed, where a signal or a limit of the system is the fault |
 //!
 //! Nothing here decides what is right: scenarios do. What the harness itself needs and cannot get ends the test with
 //! words that say what was missing.
 
 pub mod caller;
+pub mod census;
 pub mod chatter;
 pub mod crowd;
 pub mod fleet;
@@ -29,12 +32,15 @@ pub mod logs;
 pub mod metrics;
 pub mod node;
 pub mod payload;
+pub mod place;
 pub mod ports;
 pub mod process;
+pub mod programs;
 pub mod raw;
 pub mod raw_http;
 mod runtime;
 pub mod server;
 pub mod service;
+pub mod traffic;
 pub mod wait;
 pub mod web;

@@ -7,6 +7,13 @@
 //! | stall | bytes are held back, one way or both; new connections likewise | datagrams are lost |
 //! | block | as stalled, both ways; a new connection gets no answer | datagrams are lost |
 //! | delay | every piece arrives later, by this | likewise |
+//! | half-open | one side sees its connections reset, the other side's pass nothing and it is not told | as cut |
+//! | half-close | the receiver of one direction sees an end, the sender is not told | – |
+//! | forget | connections idle for longer pass nothing, or are reset once somebody speaks | flows idle for longer are made anew, from another port |
+//! | lose, reorder | – | so many in a thousand are lost, or held back for a moment |
+//! | narrow | – | datagrams that make a larger packet than this are lost |
+//!
+//! What is left to chance is drawn from a fixed seed, flow by flow.
 
 mod tcp;
 mod udp;
@@ -29,6 +36,24 @@ pub enum Way {
     Down,
 }
 
+/// The two ends of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Agents.
+    Agent,
+    /// The server.
+    Server,
+}
+
+/// What a balancer does with a TCP connection that it has forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    /// Nothing, and says nothing.
+    Silent,
+    /// Resets it towards whoever speaks next; the other side is told nothing.
+    Reset,
+}
+
 /// What is wrong with a path at present.
 #[derive(Debug, Clone, Copy, Default)]
 struct Faults {
@@ -41,6 +66,17 @@ struct Faults {
     freezes: u64,
     /// Grows with each rebinding.
     rebinds: u64,
+    /// Grows with each half-opening, and which side was told last.
+    half_opens: u64,
+    told: Option<End>,
+    /// Grow with each half-close.
+    half_closes: [u64; 2],
+    idle: Option<(Duration, Forgotten)>,
+    /// Of a thousand datagrams.
+    lost: u32,
+    reordered: u32,
+    /// The largest packet, IP header included, in bytes.
+    mtu: Option<usize>,
 }
 
 impl Faults {
@@ -49,6 +85,10 @@ impl Faults {
             Way::Up => self.up,
             Way::Down => self.down,
         }
+    }
+
+    const fn half_closes(&self, way: Way) -> u64 {
+        self.half_closes[way as usize]
     }
 }
 
@@ -98,6 +138,55 @@ impl Path {
     /// are under way at a time.
     pub fn delay(&self, delay: Duration) {
         self.0.send_modify(|faults| faults.delay = delay);
+    }
+
+    /// Has `told` see what there is reset, while the other side is told nothing and hears nothing any more: a corpse.
+    pub fn half_open(&self, told: End) {
+        self.0.send_modify(|faults| {
+            faults.half_opens += 1;
+            faults.told = Some(told);
+        });
+    }
+
+    /// Ends this direction of what there is, as its receiver sees it; the sender is not told, and what it sends is
+    /// swallowed. TCP only.
+    pub fn half_close(&self, way: Way) {
+        self.0
+            .send_modify(|faults| faults.half_closes[way as usize] += 1);
+    }
+
+    /// Forgets whatever is idle for `idle`, as a balancer does.
+    pub fn forget(&self, idle: Duration, then: Forgotten) {
+        self.0
+            .send_modify(|faults| faults.idle = Some((idle, then)));
+    }
+
+    /// Loses so many of a thousand datagrams, and lets so many others be overtaken. UDP only.
+    pub fn lose(&self, lost: u32, reordered: u32) {
+        self.0.send_modify(|faults| {
+            faults.lost = lost;
+            faults.reordered = reordered;
+        });
+    }
+
+    /// Passes no packet that is larger, IP header included. UDP only.
+    pub fn narrow(&self, mtu: usize) {
+        self.0.send_modify(|faults| faults.mtu = Some(mtu));
+    }
+
+    /// Takes back whatever is wrong; what was broken stays so.
+    pub fn mend(&self) {
+        self.0.send_modify(|faults| {
+            *faults = Faults {
+                cuts: faults.cuts,
+                freezes: faults.freezes,
+                rebinds: faults.rebinds,
+                half_opens: faults.half_opens,
+                told: faults.told,
+                half_closes: faults.half_closes,
+                ..Faults::default()
+            };
+        });
     }
 
     /// Has the server see flows that there are come from other ports, as a router does that has forgotten them. UDP
@@ -185,6 +274,12 @@ impl Link {
     pub fn block(&self) {
         self.tcp.block();
         self.udp.block();
+    }
+
+    /// Takes back whatever is wrong with either.
+    pub fn mend(&self) {
+        self.tcp.mend();
+        self.udp.mend();
     }
 
     /// Lets everything pass again.

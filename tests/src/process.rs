@@ -27,19 +27,24 @@ pub fn binary(name: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    let words = format!(
-        "SKIPPED: there is no {}; `cargo build` makes it",
-        path.display()
-    );
+    let words = format!("there is no {}; `cargo build` makes it", path.display());
+    skip("binaries", &words);
+    None
+}
+
+/// Says loudly that a test does not run, and why.
+///
+/// # Panics
+/// When `EDGE_TUNNEL_REQUIRE` names `what` is missing.
+pub fn skip(what: &str, why: &str) {
     let required = std::env::var(REQUIRE).unwrap_or_default();
-    if required.split(',').any(|what| what == "binaries") {
-        give_up(words);
+    if required.split(',').any(|required| required == what) {
+        give_up(format!("{REQUIRE} names {what}, but {why}"));
     }
     #[expect(clippy::print_stderr, reason = "a test that does not run says so")]
     {
-        eprintln!("{words}");
+        eprintln!("SKIPPED: {why}");
     }
-    None
 }
 
 /// A command without the environment twins of its flags, which whoever runs the tests may have set.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use edge_tunnel_proto::telemetry::health::Health;
-use edge_tunnel_proto::telemetry::version;
+use edge_tunnel_proto::telemetry::{process, version};
 use http::{Method, StatusCode};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
@@ -23,6 +23,7 @@ pub fn registry() -> Registry {
         "The version that runs",
         Info::new([("version", version())]),
     );
+    process::register(&mut registry);
     registry
 }
 

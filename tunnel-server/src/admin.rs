@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edge_tunnel_proto::telemetry::health::Health;
-use edge_tunnel_proto::telemetry::version;
+use edge_tunnel_proto::telemetry::{process, version};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -39,6 +39,7 @@ pub fn registry() -> Registry {
         "The version that runs",
         Info::new([("version", version())]),
     );
+    process::register(&mut registry);
     registry
 }
 

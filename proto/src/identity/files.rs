@@ -15,6 +15,8 @@ pub const TEMPORARY: &str = ".tmp-";
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let temporary = folder.join(format!("{TEMPORARY}{}", RequestId::random()));
+    // Opened first: what lacks the descriptor for it must not be told that it failed when it has been done.
+    let synced = File::open(folder)?;
     let written = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -23,7 +25,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path))
         // The rename itself must survive a power cut too.
-        .and_then(|()| File::open(folder)?.sync_all());
+        .and_then(|()| synced.sync_all());
     if written.is_err() {
         // Best effort: what failed is what is reported.
         fs::remove_file(&temporary).ok();

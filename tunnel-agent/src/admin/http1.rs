@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use edge_tunnel_proto::accepting::Accepting;
 use edge_tunnel_proto::places::{Place, Places};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -28,8 +29,6 @@ const LIFETIME: Duration = Duration::from_secs(60);
 const LAST: Duration = Duration::from_secs(5);
 /// How long, where a further connection waits for the place.
 const MAKE_ROOM: Duration = Duration::from_millis(250);
-/// Pause after an accept error (no file descriptors left, most of all), so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// One page.
 #[derive(Debug)]
@@ -46,6 +45,7 @@ where
 {
     let places = Places::new(CONNECTIONS);
     let mut connections = JoinSet::new();
+    let mut accepting = Accepting::default();
     let accept = async || {
         let place = places.take().await;
         (place, listener.accept().await)
@@ -56,11 +56,11 @@ where
             Some(_ended) = connections.join_next() => {}
             (place, accepted) = accept() => match accepted {
                 Ok((stream, _client)) => {
+                    accepting.came();
                     connections.spawn(connection(stream, answer.clone(), place, stop.clone()));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the admin listener cannot accept; trying again");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    accepting.failed(&error, "readers of the admin pages").await;
                 }
             }
         }

@@ -10,9 +10,7 @@ use edge_tunnel_proto::code::Code;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The folder, or a file in it, cannot be read or written.
-    #[error(
-        "{path} cannot be used: {error}; the state folder (--state-dir) must be writable for the agent's user"
-    )]
+    #[error("{path} cannot be used: {error}; {}", advice(.error))]
     Folder {
         /// The folder or the file.
         path: PathBuf,
@@ -81,6 +79,16 @@ impl IdentityError {
             Self::Refused { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+/// What to do about an error of the system.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on the disk that holds the state folder (--state-dir); the agent tries again by itself while it runs"
+        }
+        _ => "the state folder (--state-dir) must be writable for the agent's user",
     }
 }
 

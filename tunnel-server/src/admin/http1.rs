@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use edge_tunnel_proto::accepting::Accepting;
 use edge_tunnel_proto::places::{Place, Places};
 use http::{Request, Response};
 use http_body_util::Full;
@@ -29,8 +30,6 @@ const LIFETIME: Duration = Duration::from_secs(60);
 const LAST: Duration = Duration::from_secs(10);
 /// How long, where a further connection waits for the place.
 const MAKE_ROOM: Duration = Duration::from_millis(250);
-/// Pause after an accept error (no file descriptors left, most of all), so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where requests come from.
 #[derive(Debug)]
@@ -61,6 +60,7 @@ where
 {
     let places = Places::new(CONNECTIONS);
     let mut connections = JoinSet::new();
+    let mut accepting = Accepting::default();
     let accept = async || {
         let place = places.take().await;
         (place, listener.accept().await)
@@ -71,11 +71,11 @@ where
             Some(_ended) = connections.join_next() => {}
             (place, accepted) = accept() => match accepted {
                 Ok(stream) => {
+                    accepting.came();
                     connections.spawn(connection(stream, answer.clone(), place, stop.clone()));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "an admin listener cannot accept; trying again");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    accepting.failed(&error, "readers of the admin pages, and commands,").await;
                 }
             }
         }

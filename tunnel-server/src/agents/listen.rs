@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use edge_tunnel_proto::accepting::Accepting;
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::places::{Place, Places};
 use edge_tunnel_proto::transport::{HandshakeError, SERVER_LIMITS, Transport, quic, tls};
@@ -13,12 +14,11 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::warn;
 
 use super::{Agents, HANDSHAKE_TIMEOUT, HANDSHAKES, proxy_protocol};
 
-/// How long an accept that failed (out of file descriptors, say) is not repeated.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// How often it is looked whether the last session has ended.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// How many TCP connections may be open on which no ClientHello has come; above it the oldest is closed for the next.
 const SILENT: usize = 1024;
@@ -120,7 +120,7 @@ impl Listeners {
 async fn sessions_over(agents: &Agents) {
     // Sessions end one by one; there is no hurry that would be worth a notification.
     while !agents.context.sessions.running().is_empty() {
-        sleep(ACCEPT_PAUSE).await;
+        sleep(LOOK).await;
     }
 }
 
@@ -133,16 +133,17 @@ async fn accept_tcp(
     permits: &Arc<Semaphore>,
 ) {
     let silent = Places::new(SILENT);
+    let mut accepting = Accepting::default();
     loop {
         let place = silent.take().await;
         let (tcp, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "cannot accept agents over TCP; trying again");
-                sleep(ACCEPT_PAUSE).await;
+                accepting.failed(&error, "agents over TCP").await;
                 continue;
             }
         };
+        accepting.came();
         let (agents, config, permits) = (agents.clone(), Arc::clone(config), Arc::clone(permits));
         let tasks = agents.context.shutdown.clone();
         tasks.spawn(async move {

@@ -1,10 +1,9 @@
 //! The accept loop: it only accepts. What comes of a connection happens in a task of its own.
 
+use edge_tunnel_proto::accepting::Accepting;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -17,9 +16,6 @@ use super::socket::Socket;
 /// its own: they are taken before it is known who comes, and strangers on a port must not keep out the callers of
 /// a unix socket.
 const CONNECTIONS: usize = 16_384;
-/// How long to wait after the first failed accept; doubled up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A bound listener.
 pub trait Listener: Send + Sync + 'static {
@@ -43,7 +39,7 @@ pub(super) async fn accept_loop<O, L, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut pause = PAUSE_MIN;
+    let mut accepting = Accepting::default();
     loop {
         let permits = Arc::clone(&permits);
         let accepted = tokio::select! {
@@ -57,7 +53,7 @@ pub(super) async fn accept_loop<O, L, F>(
         };
         match accepted {
             (Ok((io, client)), permit) => {
-                pause = PAUSE_MIN;
+                accepting.came();
                 let open = context.metrics.connection(context.way);
                 let span = tracing::debug_span!(
                     "ingress",
@@ -71,38 +67,29 @@ pub(super) async fn accept_loop<O, L, F>(
                 };
                 context.shutdown.spawn(task.instrument(span));
             }
-            // The caller gave up while it waited: nothing is wrong here (accept(2) passes such errors on).
-            (Err(error), _) if is_the_callers(&error) => {
-                tracing::debug!(%error, "a connection ended before its accept");
-            }
             (Err(error), permit) => {
                 drop(permit);
-                context.metrics.accept_error(context.way);
-                tracing::warn!(%error, way = context.way.name(), "cannot accept; is the limit on open files (ulimit -n) reached?");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+                let who = format!("callers of {}", context.way.name());
+                if accepting.failed(&error, &who).await {
+                    context.metrics.accept_error(context.way);
+                }
             }
         }
     }
 }
 
-fn is_the_callers(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use tokio::io::DuplexStream;
 
     use super::*;
     use crate::inbound::Way;
     use crate::ingress::testing::{Fake, context};
+
+    const MOMENT: Duration = Duration::from_millis(10);
 
     /// Fails with what is at hand: out of file descriptors first, then a caller's reset, then a connection.
     struct Failing(AtomicUsize);
@@ -136,7 +123,7 @@ mod tests {
         let looping = accept_loop(&context, Failing(AtomicUsize::new(0)), &stop, serve);
         let stopping = async {
             while served.load(Ordering::Relaxed) == 0 {
-                tokio::time::sleep(PAUSE_MIN).await;
+                tokio::time::sleep(MOMENT).await;
             }
             context.shutdown.draining().cancel();
         };
@@ -174,7 +161,7 @@ mod tests {
         };
         let both = async { tokio::join!(flood(&flooded), flood(&beside)) };
         // Time passes only when nobody has anything left to do.
-        assert!(tokio::time::timeout(PAUSE_MIN, both).await.is_err());
+        assert!(tokio::time::timeout(MOMENT, both).await.is_err());
         for count in [flooded, beside] {
             assert_eq!(count.load(Ordering::Relaxed), CONNECTIONS);
         }

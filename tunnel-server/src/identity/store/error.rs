@@ -96,6 +96,9 @@ fn advice(error: &io::Error, usual: &'static str) -> &'static str {
         (Some(ENFILE), _) => {
             "the whole machine may open no more files: see who holds them, or raise fs.file-max (sysctl)"
         }
+        (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            "make room on the disk that holds the state folder; nothing was changed, and what was asked for can be asked for again"
+        }
         (_, io::ErrorKind::IsADirectory) => {
             "a folder is where the server keeps a file: move it away"
         }
