@@ -7,6 +7,7 @@ pub mod budget;
 pub mod clock;
 pub mod code;
 pub mod codec;
+pub mod files;
 pub mod heartbeat;
 pub mod id;
 pub mod identity;

@@ -8,6 +8,7 @@
 //! | [`link`] | the path between the two: TCP and UDP that can be cut, stalled, blocked, delayed |
 //! | [`service`], [`web`] | what nodes offer: bytes with checksums, HTTP, TLS |
 //! | [`caller`] | whoever wants to reach a node, by each way in |
+//! | [`stranger`] | whoever is rude at a listener |
 //! | [`metrics`], [`logs`] | what the programs say of themselves |
 //!
 //! Nothing here decides what is right: scenarios do. What the harness itself needs and cannot get ends the test with
@@ -25,5 +26,6 @@ pub mod process;
 mod runtime;
 pub mod server;
 pub mod service;
+pub mod stranger;
 pub mod wait;
 pub mod web;

@@ -20,6 +20,7 @@ pub use node_name::{NodeNameError, node_name};
 pub use server::{ServerAddress, ServerAddressError, Transports};
 pub use token::{TokenError, TokenSource, TokenText};
 
+mod environment;
 mod node_name;
 mod server;
 mod token;
@@ -234,10 +235,14 @@ impl Cli {
     /// # Errors
     /// What clap says, fit to be printed by [`clap::Error::exit`]; also for a join token given as an argument.
     pub fn parse_from(
-        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        line: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
         let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(line)?;
+        let matches = match command.try_get_matches_from_mut(&line) {
+            Ok(matches) => matches,
+            Err(error) => return Err(environment::explained(error, &command, &line)),
+        };
         if matches
             .subcommand()
             .is_some_and(|(_, run)| token_is_an_argument(run))

@@ -12,6 +12,7 @@ pub mod dev;
 pub mod identity;
 pub mod inbound;
 pub mod ingress;
+pub mod quota;
 pub mod refusal;
 pub mod relay;
 pub mod route;

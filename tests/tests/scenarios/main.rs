@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
 
 mod accounts;
+mod admin_input;
+mod bad_config;
 mod binaries;
 mod callers;
 mod certificates;
@@ -11,10 +13,14 @@ mod links;
 mod live_config;
 mod memory;
 mod refusals;
+mod refusals_by_way;
 mod restarts;
 mod revocation;
+mod rude;
+mod rude_words;
 mod second_host;
 mod shutdown;
+mod startup;
 mod strangers;
 mod streams;
 mod transports;

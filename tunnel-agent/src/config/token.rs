@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use edge_tunnel_proto::files::{self, Unread};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tracing::info;
 
@@ -21,6 +22,11 @@ pub enum TokenError {
     /// The file, or standard input, cannot be read.
     #[error("the join token cannot be read from {0}: {1}")]
     Read(String, #[source] io::Error),
+    /// A folder, or a pipe, which says everything once: it may be asked several times.
+    #[error(
+        "{0} is no file; a join token that comes through a pipe is read from standard input (--token-file -)"
+    )]
+    NoFile(String),
     /// There is nothing in it.
     #[error("{0} holds no join token; make one with `edge-tunnel-server token create`")]
     Empty(String),
@@ -108,9 +114,15 @@ impl TokenSource {
         match self {
             Self::File(path) => {
                 let from = format!("the file {}", path.display());
-                match tokio::fs::File::open(path).await {
-                    Ok(file) => read(from, file).await,
-                    Err(error) => Err(TokenError::Read(from, error)),
+                let read = files::read_beside(path, TOKEN_MAX).await;
+                match read.and_then(|bytes| files::text(&bytes)) {
+                    Ok(text) => check(from, &text),
+                    Err(Unread::Io(error)) => Err(TokenError::Read(from, error)),
+                    Err(Unread::NoFile) => Err(TokenError::NoFile(from)),
+                    Err(Unread::TooLarge(_)) => Err(TokenError::TooLong(from)),
+                    Err(error @ Unread::NoText) => {
+                        Err(TokenError::Read(from, io::Error::other(error)))
+                    }
                 }
             }
             Self::Stdin => read(STDIN.to_owned(), tokio::io::stdin()).await,
@@ -151,10 +163,15 @@ mod tests {
         let token = source.read().await.unwrap();
         assert_eq!(token.expose(), "et1.abc");
         assert_eq!(format!("{token:?}"), "<join token>");
+        std::fs::write(&path, "\u{feff}et1.abc\r\n").unwrap();
+        assert_eq!(source.read().await.unwrap().expose(), "et1.abc");
         std::fs::write(&path, "\n").unwrap();
         assert!(matches!(source.read().await, Err(TokenError::Empty(_))));
         std::fs::write(&path, "x".repeat(4097)).unwrap();
         assert!(matches!(source.read().await, Err(TokenError::TooLong(_))));
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(source.read().await, Err(TokenError::NoFile(_))));
     }
 
     #[tokio::test]
