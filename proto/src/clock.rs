@@ -90,6 +90,23 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
+/// How long `earlier` is before `later`, in its two largest units: `42s`, `3m05s`, `2h05m`, `12d03h`. Nothing where it is
+/// not before it.
+#[must_use]
+pub fn ago(later: SystemTime, earlier: SystemTime) -> String {
+    let seconds = later
+        .duration_since(earlier)
+        .unwrap_or(Duration::ZERO)
+        .as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +132,26 @@ mod tests {
         tokio::task::yield_now().await;
         clock.set(at(3_000));
         waiting.await.unwrap();
+    }
+
+    #[test]
+    fn spans_show_two_units() {
+        let zero = SystemTime::UNIX_EPOCH;
+        let table = [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m01s"),
+            (3_600, "1h00m"),
+            (90_000, "1d01h"),
+            (864_000, "10d00h"),
+        ];
+        for (seconds, expected) in table {
+            assert_eq!(ago(zero + Duration::from_secs(seconds), zero), expected);
+        }
+        assert_eq!(
+            ago(zero, zero + Duration::from_secs(9)),
+            "0s",
+            "a clock that went back is no panic"
+        );
     }
 }

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod clock;
 pub mod code;
 pub mod codec;
+pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod heartbeat;

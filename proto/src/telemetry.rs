@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 pub mod health;
+mod lines;
 mod panics;
 pub mod process;
 pub mod systemd;
@@ -105,7 +106,7 @@ pub fn init(format: LogFormat, filter: &LogFilter) -> Result<(), TelemetryError>
         // A line that cannot be written is lost. Complaining of it on stderr, which is what failed, would panic
         // whichever task had something to say.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr)
+        .with_writer(lines::Lines)
         .with_ansi(std::io::stderr().is_terminal());
     let set = match format {
         LogFormat::Human => lines.try_init(),

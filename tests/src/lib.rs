@@ -12,6 +12,7 @@
 //! | [`caller`] | whoever wants to reach a node, by each way in |
 //! | [`crowd`], [`chatter`] | many nodes at once; streams that must not notice what happens |
 //! | [`forge`], [`raw`] | certificates made to order, and somebody who shows them on the agents' port |
+//! | [`stranger`] | whoever is rude at a listener |
 //! | [`metrics`], [`logs`] | what the programs say of themselves |
 //! | [`census`] | what they hold, before a fault and after |
 //! | [`process`], [`programs`] | the programs as they are installed, where a signal or a limit of the system is the fault |
@@ -41,6 +42,7 @@ pub mod raw_http;
 mod runtime;
 pub mod server;
 pub mod service;
+pub mod stranger;
 pub mod traffic;
 pub mod wait;
 pub mod web;

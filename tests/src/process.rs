@@ -130,6 +130,12 @@ impl Process {
         signal(&self.child, name).await;
     }
 
+    /// What it has said up to the line that was last waited for.
+    #[must_use]
+    pub fn seen(&self) -> &[String] {
+        &self.seen
+    }
+
     /// Sends SIGTERM and waits for the exit code; none when a signal ended it.
     ///
     /// # Panics

@@ -20,6 +20,7 @@ pub use node_name::{NodeNameError, node_name};
 pub use server::{ServerAddress, ServerAddressError, Transports};
 pub use token::{TokenError, TokenSource, TokenText};
 
+mod environment;
 mod listen;
 mod misplaced;
 mod node_name;
@@ -229,12 +230,15 @@ impl Cli {
     /// # Errors
     /// What clap says, fit to be printed by [`clap::Error::exit`]; also for a join token where none belongs.
     pub fn parse_from(
-        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        line: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, clap::Error> {
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
         let mut command = Self::command();
         misplaced::refuse(&mut command, &line, |name| std::env::var_os(name))?;
-        let matches = command.try_get_matches_from_mut(line)?;
+        let matches = match command.try_get_matches_from_mut(&line) {
+            Ok(matches) => matches,
+            Err(error) => return Err(environment::explained(error, &command, &line)),
+        };
         if matches
             .subcommand()
             .is_some_and(|(_, run)| token_is_an_argument(run))

@@ -12,6 +12,7 @@ mod metrics;
 mod proxy_protocol;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge_tunnel_proto::budget::Budget;
@@ -22,6 +23,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, info, warn};
 
 use crate::identity::{Peer, Standing};
+use crate::quota::Quota;
 use crate::session::{self, Context};
 pub use listen::{BindError, Listeners};
 pub use metrics::Metrics;
@@ -43,6 +45,8 @@ pub struct Agents {
     pub budget: Budget,
     /// Whether TCP connections begin with a PROXY protocol header (a balancer's word on where they come from).
     pub proxy_protocol: bool,
+    /// Lines about those who are not let in.
+    pub strangers: Arc<Quota>,
 }
 
 impl Agents {
@@ -99,7 +103,10 @@ impl Agents {
             }
             Err(error) => {
                 metrics.handshake(transport, "refused");
-                info!(%transport, %remote, "refused: {error}");
+                if let Some(line) = self.strangers.take() {
+                    let unwritten = line.unwritten;
+                    info!(%transport, %remote, unwritten, "refused: {error}");
+                }
                 connected.lane.close(error.code(), &error.to_string());
                 // The words have to leave before the connection does.
                 let _: Result<Closed, _> =

@@ -33,7 +33,7 @@ use crate::route::index::Index;
 use crate::route::ports::{self};
 use crate::session;
 use crate::sessions::Sessions;
-use aside::{Aside, refresh};
+use aside::{Aside, refresh, save_visits};
 pub use control::Control;
 pub use sockets::Bound;
 use sockets::Sockets;
@@ -94,7 +94,7 @@ impl App {
         let bound = listeners.bound()?;
         let (routes, source) =
             routes(&config, &bound, dir::Metrics::register(&mut registry)).await?;
-        let sessions = Sessions::new(clock.clone());
+        let sessions = Sessions::new(clock.clone(), identity.visits().clone());
         let relay = Relay::new(
             routes.clone(),
             sessions.clone(),
@@ -223,11 +223,13 @@ impl App {
             std::future::pending::<()>().await;
         });
         let identity = context.identity.clone();
+        let last = identity.clone();
         let agents = Agents {
             context,
             metrics: self.agents,
             budget: self.budget,
             proxy_protocol: config.agents_proxy_protocol,
+            strangers: Arc::default(),
         };
         let revocations = agents.clone();
         aside.spawn("the watch over revocations", async move {
@@ -272,6 +274,7 @@ impl App {
         }
         aside_stop.cancel();
         aside.shutdown().await;
+        save_visits(last).await;
         outcome
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use edge_tunnel_proto::identity::TrustDomain;
 use edge_tunnel_proto::telemetry::{LogFilter, LogFormat, version};
 use ipnet::IpNet;
@@ -19,6 +19,7 @@ pub use commands::{
 pub use listen::{Listen, ListenError};
 
 mod commands;
+mod environment;
 mod listen;
 
 /// Where the server keeps its CA, registrations and tokens.
@@ -35,6 +36,18 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Parses the command line and the environment.
+    ///
+    /// # Errors
+    /// What clap says, fit to be printed by [`clap::Error::exit`].
+    pub fn parse_all() -> Result<Self, clap::Error> {
+        let line: Vec<_> = std::env::args_os().collect();
+        Self::try_parse_from(&line)
+            .map_err(|error| environment::explained(error, &Self::command(), &line))
+    }
 }
 
 /// What the server can be told to do.
@@ -147,7 +160,8 @@ pub struct RunConfig {
         long,
         env = "EDGE_TUNNEL_CONNECT_NAMES",
         value_name = "NAMES",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = host_name
     )]
     pub connect_names: Vec<String>,
 
@@ -244,6 +258,15 @@ pub struct RunConfig {
     /// Logs.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// A name or an address as a certificate may bear it; `*.` may stand before a name.
+fn host_name(text: &str) -> Result<String, String> {
+    let plain = text.strip_prefix("*.").unwrap_or(text);
+    match rustls::pki_types::ServerName::try_from(plain) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_no_name) => Err("it is neither a DNS name nor an IP address".to_owned()),
+    }
 }
 
 /// A number of bytes such as `512MiB`.

@@ -18,7 +18,7 @@ use rustls::pki_types::CertificateDer;
 use self::enroll::Desk;
 use self::queue::Queue;
 use self::server_key::ServerKey;
-use self::store::Store;
+use self::store::{Key, Store};
 
 pub mod ca;
 mod classify;
@@ -34,6 +34,7 @@ mod server_key;
 mod store;
 mod text;
 mod tokens;
+mod visits;
 
 pub use self::ca::{Ca, CaError, CaInfo, Files, OperatorCa, Phase, Step};
 pub use self::classify::{ClassifyError, Holder, Peer};
@@ -42,6 +43,7 @@ pub use self::issue::{CLIENT_LIFETIME, NODE_LIFETIME};
 pub use self::registrations::{Ended, Registration, RegistrationError, Registrations, Standing};
 pub use self::store::StoreError;
 pub use self::tokens::{RedeemError, Scope, TTL_MAX, TokenInfo, Tokens, TokensError, USES_MAX};
+pub use self::visits::{Left, Visit, Visits};
 
 /// For how long after its expiry a certificate may be renewed, unless told otherwise.
 pub const RENEW_GRACE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -90,9 +92,11 @@ pub struct Identity(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    store: Store,
     ca: Arc<Ca>,
     tokens: Tokens,
     registrations: Registrations,
+    visits: Visits,
     renew_grace: Duration,
     agents_key: Arc<ServerKey>,
     enrolments: Queue,
@@ -131,11 +135,14 @@ impl Identity {
             None => Ca::embedded(store.clone(), &trust_domain, &clock)?,
             Some(files) => Ca::operator(files, &trust_domain, &clock)?,
         });
+        store.warn_if_open(&Key::authority());
         Ok(Self(Arc::new(Inner {
             agents_key: Arc::new(ServerKey::new(&ca, &[])?),
             ca,
-            tokens: Tokens::new(store, clock),
+            tokens: Tokens::new(store.clone(), clock),
             registrations,
+            visits: Visits::read(&store),
+            store,
             renew_grace,
             enrolments: Queue::new("enrolling"),
             renewals: Queue::new("renewing"),
@@ -166,6 +173,17 @@ impl Identity {
     #[must_use]
     pub fn registrations(&self) -> &Registrations {
         &self.0.registrations
+    }
+
+    /// When nodes were last here.
+    #[must_use]
+    pub fn visits(&self) -> &Visits {
+        &self.0.visits
+    }
+
+    /// Keeps what has changed of that. Blocks for some file operations.
+    pub fn save_visits(&self) -> Result<(), StoreError> {
+        self.0.visits.save(&self.0.store, &self.0.registrations)
     }
 
     /// Makes a join token that carries the pin of the CA, and says until when it is good.

@@ -11,6 +11,7 @@ use edge_tunnel_proto::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::inbound::{Inbound, Way};
+use crate::quota::Quota;
 use crate::refusal::Refusal;
 
 pub mod accept;
@@ -44,6 +45,10 @@ pub struct Context<O> {
     shutdown: Shutdown,
     /// When callers of `tls` that name no node were last given advice.
     advised: Arc<Mutex<Option<Instant>>>,
+    /// Lines about those who did not even say who they are; apart, so that they keep no other out of the log.
+    strangers: Arc<Quota>,
+    /// Lines about requests that got nowhere.
+    refusals: Arc<Quota>,
 }
 
 impl<O: Open> Context<O> {
@@ -58,12 +63,17 @@ impl<O: Open> Context<O> {
             metrics,
             shutdown,
             advised: Arc::default(),
+            strangers: Arc::default(),
+            refusals: Arc::default(),
         }
     }
 
-    /// Counts a request that got nowhere, and leaves its one line in the log.
+    /// Counts a request that got nowhere, and leaves its one line in the log, unless there were too many.
     fn refused(&self, inbound: &Inbound, refusal: &Refusal) {
         self.metrics.request(self.way, refusal.reason);
+        let Some(line) = self.refusals.take() else {
+            return;
+        };
         tracing::info!(
             way = self.way.name(),
             caller = %inbound.caller,
@@ -71,6 +81,7 @@ impl<O: Open> Context<O> {
             destination = %inbound.destination,
             request = %inbound.request_id,
             reason = refusal.reason,
+            unwritten = line.unwritten,
             "refused: {refusal}"
         );
     }

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod inbound;
 pub mod ingress;
 pub mod pace;
+pub mod quota;
 pub mod refusal;
 pub mod relay;
 pub mod route;

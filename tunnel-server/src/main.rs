@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use edge_tunnel_proto::shutdown::told_to_stop;
 use edge_tunnel_proto::telemetry;
 use edge_tunnel_server::app::App;
@@ -11,7 +10,8 @@ use edge_tunnel_server::{cli, dev};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    let cli = Cli::parse_all().unwrap_or_else(|error| error.exit());
+    match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Logging may be what failed.

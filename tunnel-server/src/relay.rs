@@ -1,10 +1,11 @@
 //! One stream's life on the server: route, open through the node's session, carry, account.
 
+mod absent;
 mod carried;
 mod metrics;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::code::Code;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use absent::Known;
 pub use carried::Carried;
 pub use metrics::Metrics;
 
@@ -45,6 +47,8 @@ struct Inner {
     sessions: Sessions,
     identity: Identity,
     clock: Clock,
+    /// When this server started.
+    started: SystemTime,
     dial_timeout: Duration,
     metrics: Metrics,
 }
@@ -64,6 +68,7 @@ impl Relay {
             routes,
             sessions,
             identity,
+            started: clock.now(),
             clock,
             dial_timeout,
             metrics,
@@ -73,45 +78,15 @@ impl Relay {
     /// Why a node that has a route has no session, in words.
     fn absent(&self, node: &NodeName) -> Refusal {
         let Inner {
-            sessions,
-            identity,
-            clock,
-            ..
+            identity, clock, ..
         } = &*self.0;
-        let registration = identity.registrations().get(node);
-        if registration.is_some_and(|registration| registration.revoked().is_some()) {
-            let words = format!(
-                "node {node} was revoked; to let it in again, create a join token for it and enrol it"
-            );
-            return Refusal::new(Kind::Unavailable, "revoked", words);
-        }
-        if let Some(left) = sessions.left(node) {
-            let ago = clock
-                .now()
-                .duration_since(left.at)
-                .unwrap_or_default()
-                .as_secs();
-            let words = format!(
-                "node {node} is not connected: its agent left {ago} s ago; look at the agent's log"
-            );
-            return Refusal::new(Kind::Unavailable, "not_connected", words);
-        }
-        match identity.registrations().get(node) {
-            Some(_) => {
-                let words = format!(
-                    "node {node} is not connected: its agent has not come back since this server started; look at \
-                     the agent's log"
-                );
-                Refusal::new(Kind::Unavailable, "not_connected", words)
-            }
-            None => {
-                let words = format!(
-                    "node {node} is unknown: it never enrolled here; check the name, or enrol it with `edge-tunnel-server \
-                     token create --node {node}`"
-                );
-                Refusal::new(Kind::Unavailable, "unknown_node", words)
-            }
-        }
+        let known = Known {
+            registration: identity.registrations().get(node),
+            last: identity.visits().get(node),
+            started: self.0.started,
+            now: clock.now(),
+        };
+        known.refusal(node)
     }
 
     async fn open_on(

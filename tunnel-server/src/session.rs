@@ -37,7 +37,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_SECOND_HOST: Duration = Duration::from_secs(30);
 
 /// How much of an agent's build is kept, in bytes.
-const BUILD_MAX: usize = 100;
+pub(crate) const BUILD_MAX: usize = 100;
 
 /// What sessions work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -166,7 +166,8 @@ async fn welcome(
         capabilities: Vec::new(),
     };
     let outcome = Live::new(session, control, context).run(welcome).await;
-    drop(registered);
+    let (Ok(ended) | Err(ended)) = &outcome;
+    registered.leave(ended.to_string());
     outcome
 }
 

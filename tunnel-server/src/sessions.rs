@@ -1,4 +1,4 @@
-//! Who is connected: the live session of each node, and when the last one of a node that has none ended.
+//! Who is connected: the live session of each node. What becomes of them is noted in [`Visits`].
 //!
 //! A session is entered by [`Sessions::claim`] under an epoch; the guard that this gives removes that epoch and no
 //! other, so an old session's end never removes its successor.
@@ -7,23 +7,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::NodeName;
 use edge_tunnel_proto::sync::Mutex;
 
+use crate::identity::{Visit, Visits};
+
 pub use session::Session;
 
 mod session;
-
-/// A node's last session has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
-    /// When.
-    pub at: SystemTime,
-}
 
 /// Another host with the same identity is connected and answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +43,7 @@ struct Inner {
     nodes: Mutex<Nodes>,
     epochs: AtomicU64,
     clock: Clock,
+    visits: Visits,
 }
 
 /// At most one entry a registered node: only a certificate of ours leads here.
@@ -59,7 +54,6 @@ struct Entry {
     current: Option<(u64, Arc<Session>)>,
     /// Every session that has not ended, by epoch: those that were replaced and still have streams as well.
     running: BTreeMap<u64, Arc<Session>>,
-    left: Option<Left>,
 }
 
 /// A session's place in the registry, until it drops.
@@ -69,43 +63,53 @@ pub struct Registered {
     sessions: Sessions,
     node: NodeName,
     epoch: u64,
+    /// Why it ended, once that is known.
+    reason: Option<String>,
+}
+
+impl Registered {
+    /// Leaves, for this reason.
+    pub fn leave(mut self, reason: String) {
+        self.reason = Some(reason);
+    }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let left = Left {
-            at: self.sessions.0.clock.now(),
-        };
+        let Inner { clock, visits, .. } = &*self.sessions.0;
+        // A task that is broken off says nothing.
+        let reason = self.reason.as_deref().unwrap_or("the server stopped");
         let mut nodes = self.sessions.0.nodes.lock();
         let Some(entry) = nodes.get_mut(&self.node) else {
             return;
         };
         entry.running.remove(&self.epoch);
-        if entry
-            .current
-            .take_if(|(epoch, _)| *epoch == self.epoch)
-            .is_none()
-        {
+        let Some((_, own)) = entry.current.take_if(|(epoch, _)| *epoch == self.epoch) else {
             return;
-        }
+        };
         // One that never got going may have replaced one that still runs: that takes over again.
         let mut others = entry.running.iter().rev();
         let other = others.find(|(_, session)| !session.retired.is_cancelled());
         entry.current = other.map(|(epoch, session)| (*epoch, Arc::clone(session)));
-        if entry.current.is_none() {
-            entry.left = Some(left);
-        }
+        visits.note(
+            &self.node,
+            match &entry.current {
+                Some((_, other)) => Visit::begun(other.since, other.remote),
+                None => Visit::begun(own.since, own.remote).ended(clock.now(), reason),
+            },
+        );
     }
 }
 
 impl Sessions {
     /// Nobody is connected yet.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
+    pub fn new(clock: Clock, visits: Visits) -> Self {
         Self(Arc::new(Inner {
             nodes: Mutex::default(),
             epochs: AtomicU64::new(1),
             clock,
+            visits,
         }))
     }
 
@@ -168,11 +172,14 @@ impl Sessions {
         let epoch = self.0.epochs.fetch_add(1, Ordering::Relaxed);
         entry.current = Some((epoch, Arc::clone(session)));
         entry.running.insert(epoch, Arc::clone(session));
+        let visit = Visit::begun(session.since, session.remote);
+        self.0.visits.note(node, visit);
         drop(nodes);
         Ok(Registered {
             sessions: self.clone(),
             node: node.clone(),
             epoch,
+            reason: None,
         })
     }
 
@@ -182,12 +189,6 @@ impl Sessions {
         let nodes = self.0.nodes.lock();
         let (_, session) = nodes.get(node)?.current.as_ref()?;
         (!session.retired.is_cancelled()).then(|| Arc::clone(session))
-    }
-
-    /// When the last session of a node ended, where this process has seen that.
-    #[must_use]
-    pub fn left(&self, node: &NodeName) -> Option<Left> {
-        self.0.nodes.lock().get(node)?.left
     }
 
     /// How many nodes are connected.

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
 
 mod accounts;
+mod admin_input;
 mod agent_starts;
+mod bad_config;
 mod binaries;
 mod callers;
 mod certificates;
@@ -24,16 +26,20 @@ mod live_config;
 mod memory;
 mod open_files;
 mod refusals;
+mod refusals_by_way;
 mod renewal;
 mod restarts;
 mod resumption;
 mod revocation;
 mod rotation;
+mod rude;
+mod rude_words;
 mod second_host;
 mod shut_out;
 mod shutdown;
 mod slow_readers;
 mod smuggling;
+mod startup;
 mod strangers;
 mod streams;
 mod targets;

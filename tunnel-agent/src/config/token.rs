@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use edge_tunnel_proto::files::{self, Unread};
 use edge_tunnel_proto::identity::{Token, TokenError as ParseError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tracing::info;
@@ -19,6 +20,11 @@ pub enum TokenError {
     /// The file, or standard input, cannot be read.
     #[error("the join token cannot be read from {0}: {1}")]
     Read(String, #[source] io::Error),
+    /// A folder, or a pipe, which says everything once: it may be asked several times.
+    #[error(
+        "{0} is no file; a join token that comes through a pipe is read from standard input (--token-file -)"
+    )]
+    NoFile(String),
     /// There is nothing in it.
     #[error("{0} holds no join token; make one with `edge-tunnel-server token create`")]
     Empty(String),
@@ -126,10 +132,18 @@ impl TokenSource {
     async fn read(&self) -> Result<TokenText, TokenError> {
         let from = self.to_string();
         match self {
-            Self::File(path) => match tokio::fs::File::open(path).await {
-                Ok(file) => read(from, file).await,
-                Err(error) => Err(TokenError::Read(from, error)),
-            },
+            Self::File(path) => {
+                let read = files::read_beside(path, TOKEN_MAX).await;
+                match read.and_then(|bytes| files::text(&bytes)) {
+                    Ok(text) => check(from, &text),
+                    Err(Unread::Io(error)) => Err(TokenError::Read(from, error)),
+                    Err(Unread::NoFile) => Err(TokenError::NoFile(from)),
+                    Err(Unread::TooLarge(_)) => Err(TokenError::TooLong(from)),
+                    Err(error @ Unread::NoText) => {
+                        Err(TokenError::Read(from, io::Error::other(error)))
+                    }
+                }
+            }
             Self::Stdin => read(from, tokio::io::stdin()).await,
             Self::Environment(text) | Self::Piped(text) => check(from, text.expose()),
         }
@@ -168,10 +182,15 @@ mod tests {
         let token = source.read().await.unwrap();
         assert_eq!(token.expose(), "et1.abc");
         assert_eq!(format!("{token:?}"), "<join token>");
+        std::fs::write(&path, "\u{feff}et1.abc\r\n").unwrap();
+        assert_eq!(source.read().await.unwrap().expose(), "et1.abc");
         std::fs::write(&path, "\n").unwrap();
         assert!(matches!(source.read().await, Err(TokenError::Empty(_))));
         std::fs::write(&path, "x".repeat(4097)).unwrap();
         assert!(matches!(source.read().await, Err(TokenError::TooLong(_))));
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(source.read().await, Err(TokenError::NoFile(_))));
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! The agent's state folder: `key.pem` (made here, never leaves), `certificate.pem`, `bundle.pem`. All of mode 0600,
 //! each replaced in one step.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edge_tunnel_proto::files::{self, Unread};
 use edge_tunnel_proto::id::excerpt;
 use edge_tunnel_proto::identity::{
     BUNDLE_MAX, Bundle, Certificate, Identity, Pin, TrustDomain, certificates_to_pem, provider,
@@ -105,20 +105,12 @@ impl State {
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, IdentityError> {
         let path = self.folder.join(name);
-        let mut bytes = Vec::new();
-        // A folder is no matter of its mode, and opening a named pipe would wait for its writer.
-        if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(self.unusable(name, &"it is no file"));
-        }
-        match File::open(&path)
-            .and_then(|file| file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes))
-        {
-            Ok(_) if bytes.len() > FILE_MAX => {
-                Err(self.unusable(name, &format!("it is larger than {FILE_MAX} bytes")))
-            }
-            Ok(_) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(IdentityError::Folder { path, error }),
+        match files::read(&path, FILE_MAX as u64) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(Unread::Io(error)) => Err(IdentityError::Folder { path, error }),
+            // A folder, say, is no matter of its mode.
+            Err(error) => Err(self.unusable(name, &error)),
         }
     }
 

@@ -1,11 +1,10 @@
 //! The policy file: one rule a line, the same as the flags: `allow RULE`, `deny RULE`, `loopback-ports LIST`. `#`
 //! starts a comment. What the file says is added to what the flags say; its loopback ports replace theirs.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
+use edge_tunnel_proto::files::{self, Unread};
 use edge_tunnel_proto::id::excerpt;
-use tokio::io::AsyncReadExt as _;
 
 use super::Rules;
 use super::rule::RuleError;
@@ -16,9 +15,9 @@ pub const FILE_MAX: u64 = 64 * 1024;
 /// Why a policy file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// Not there, or not readable.
+    /// Not there, no file, no text, or not readable.
     #[error("the policy file {0} (--policy-file) cannot be read: {1}")]
-    Read(PathBuf, #[source] io::Error),
+    Read(PathBuf, #[source] Unread),
     /// Longer than [`FILE_MAX`].
     #[error(
         "the policy file {0} (--policy-file) is larger than {FILE_MAX} bytes; join its rules into networks and port ranges"
@@ -45,16 +44,13 @@ pub enum LineError {
 /// # Errors
 /// When the file cannot be read or any line of it is wrong.
 pub async fn read(flags: &Rules, path: &Path) -> Result<Rules, FileError> {
-    let failed = |error| FileError::Read(path.to_owned(), error);
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let mut text = String::new();
-    file.take(FILE_MAX + 1)
-        .read_to_string(&mut text)
-        .await
-        .map_err(failed)?;
-    if text.len() as u64 > FILE_MAX {
-        return Err(FileError::TooLarge(path.to_owned()));
-    }
+    let read = files::read_beside(path, FILE_MAX).await;
+    let text = read
+        .and_then(|bytes| files::text(&bytes))
+        .map_err(|error| match error {
+            Unread::TooLarge(_) => FileError::TooLarge(path.to_owned()),
+            error => FileError::Read(path.to_owned(), error),
+        })?;
     parse(flags, &text).map_err(|(line, error)| FileError::Line(path.to_owned(), line, error))
 }
 
@@ -122,11 +118,17 @@ mod tests {
         assert!(error().await.contains("line 1"), "{}", error().await);
         std::fs::write(&path, "#".repeat(64 * 1024 + 1)).unwrap();
         assert!(error().await.contains("larger than"), "{}", error().await);
-        std::fs::remove_file(&path).unwrap();
-        assert!(
-            error().await.contains("(--policy-file) cannot be read"),
-            "{}",
-            error().await
-        );
+        std::fs::write(&path, "\u{feff}deny node:22\nallow node:\u{fffd}\n").unwrap();
+        assert!(error().await.contains("line 2"), "{}", error().await);
+        for unusable in ["no file", "NUL", "cannot be read"] {
+            std::fs::remove_file(&path).unwrap();
+            match unusable {
+                // Nobody writes to it; to wait for that would be to wait for ever.
+                "no file" => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                "NUL" => std::fs::write(&path, "d\0e\0n\0y\0").unwrap(),
+                _ => {}
+            }
+            assert!(error().await.contains(unusable), "{}", error().await);
+        }
     }
 }

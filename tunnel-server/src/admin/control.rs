@@ -89,9 +89,15 @@ pub struct NodeStatus {
     pub registration: RegistrationId,
     /// Its session, where it has one.
     pub session: Option<SessionStatus>,
-    /// When its last session ended, where this server process has seen it.
+    /// Where it has no session: when its last one ended, or began where the end was not seen; `None`: it had none yet.
     #[serde(with = "wire::maybe_time")]
     pub last_seen: Option<SystemTime>,
+    /// Where that one came from.
+    #[serde(default)]
+    pub last_remote: Option<SocketAddr>,
+    /// Why that one ended, where that was seen.
+    #[serde(default)]
+    pub last_end: Option<String>,
 }
 
 /// A live session.

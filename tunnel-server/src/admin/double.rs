@@ -64,6 +64,8 @@ impl Control for Double {
             node: name.parse().unwrap(),
             registration: RegistrationId(5),
             session,
+            last_remote: last_seen.map(|_| "203.0.113.8:40001".parse().unwrap()),
+            last_end: last_seen.map(|_| "the agent left".to_owned()),
             last_seen,
         };
         Ok(vec![

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::codec::Kind;
+use edge_tunnel_proto::message::capped;
 use edge_tunnel_proto::message::enroll::Outcome;
 use edge_tunnel_proto::stream::{Incoming, StreamError};
 use edge_tunnel_proto::transport::Connected;
@@ -11,6 +12,7 @@ use tracing::{debug, info};
 
 use super::Agents;
 use crate::identity::Peer;
+use crate::session::BUILD_MAX;
 
 /// How long the request may take to come, and the agent to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,6 +38,7 @@ pub(super) async fn serve(connected: Connected, peer: Peer, agents: &Agents) {
         }
         Err(_elapsed) => return lane.close(Code::TimedOut, "the request did not come"),
     };
+    let version = capped(&request.version, BUILD_MAX).to_owned();
     let response = agents.context.identity.enroll(request, peer).await;
     match &response.outcome {
         Some(Outcome::Issued(_)) => {
@@ -46,7 +49,10 @@ pub(super) async fn serve(connected: Connected, peer: Peer, agents: &Agents) {
             agents
                 .metrics
                 .enrolment(Code::from_number(refusal.code).name());
-            info!(%remote, "enrolment refused: {}", refusal.message);
+            if let Some(line) = agents.strangers.take() {
+                let unwritten = line.unwritten;
+                info!(%remote, version, unwritten, "enrolment refused: {}", refusal.message);
+            }
         }
         None => {}
     }

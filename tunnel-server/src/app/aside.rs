@@ -58,19 +58,32 @@ impl Aside {
     }
 }
 
-/// Takes over what others have changed in the state folder.
+/// Takes over what others have changed in the state folder, and keeps when nodes were last here.
 pub(super) async fn refresh(identity: Identity) {
     loop {
         tokio::time::sleep(REFRESH).await;
-        let identity = identity.clone();
+        let reload = identity.clone();
         #[expect(
             clippy::disallowed_methods,
             reason = "reads a folder of small files; one at a time"
         )]
-        let reloaded = tokio::task::spawn_blocking(move || identity.reload()).await;
+        let reloaded = tokio::task::spawn_blocking(move || reload.reload()).await;
         if let Ok(Err(error)) = reloaded {
             warn!(%error, "the state folder cannot be read; what was read before stays");
         }
+        save_visits(identity.clone()).await;
+    }
+}
+
+/// Keeps when nodes were last here.
+pub(super) async fn save_visits(identity: Identity) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "writes one small file; one at a time"
+    )]
+    let saved = tokio::task::spawn_blocking(move || identity.save_visits()).await;
+    if let Ok(Err(error)) = saved {
+        warn!(%error, "when nodes were last here cannot be kept; it is tried again, and known until a restart");
     }
 }
 

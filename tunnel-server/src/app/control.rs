@@ -1,5 +1,7 @@
 //! What commands ask of the running server, answered from the registry, the identities and the live keys.
 
+use std::time::SystemTime;
+
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::id::{NodeName, ReplicaId};
 use edge_tunnel_proto::identity::TokenId;
@@ -10,7 +12,7 @@ use crate::admin::control::{
 };
 use crate::identity::{
     CaError, CaInfo, Grant, GrantError, Identity, NodePattern, Phase, PortsGrant,
-    RegistrationError, Scope, Step, StoreError, TokenInfo, TokensError,
+    RegistrationError, Scope, Step, StoreError, TokenInfo, TokensError, Visit,
 };
 use crate::route::Routes;
 use crate::sessions::{Session, Sessions};
@@ -40,6 +42,14 @@ impl Control {
             routes,
             clock,
         }
+    }
+
+    /// When a node was last here that takes no more streams: one that has not ended its session is just leaving.
+    fn last_seen(&self, last: &Visit) -> SystemTime {
+        if last.here && last.left.is_none() {
+            return self.clock.now();
+        }
+        last.last_seen()
     }
 
     /// Runs `work`, which writes to the state folder, beside the runtime's workers.
@@ -78,11 +88,20 @@ impl Asked for Control {
         Ok(nodes
             .into_iter()
             .filter(|(_, registration)| registration.revoked().is_none())
-            .map(|(node, registration)| NodeStatus {
-                registration: registration.id,
-                session: self.sessions.get(&node).map(|session| status(&session)),
-                last_seen: self.sessions.left(&node).map(|left| left.at),
-                node,
+            .map(|(node, registration)| {
+                let session = self.sessions.get(&node).map(|session| status(&session));
+                let last = match session {
+                    Some(_) => None,
+                    None => self.identity.visits().get(&node),
+                };
+                NodeStatus {
+                    registration: registration.id,
+                    session,
+                    last_seen: last.as_ref().map(|last| self.last_seen(last)),
+                    last_remote: last.as_ref().map(|last| last.remote),
+                    last_end: last.and_then(|last| last.left).map(|left| left.reason),
+                    node,
+                }
             })
             .collect())
     }

@@ -1,8 +1,6 @@
 //! Answers as people read them.
 
-use std::time::{Duration, SystemTime};
-
-use edge_tunnel_proto::clock::Clock;
+use edge_tunnel_proto::clock::{Clock, ago};
 use edge_tunnel_proto::identity::rfc3339;
 
 use super::keep::Kept;
@@ -25,6 +23,7 @@ pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
             session.streams.to_string(),
             session.remote.to_string(),
             printable(&session.version),
+            "-".to_owned(),
         ],
         None => {
             let away = match node.last_seen {
@@ -38,8 +37,10 @@ pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
                 empty(),
                 empty(),
                 empty(),
+                node.last_remote
+                    .map_or_else(empty, |remote| remote.to_string()),
                 empty(),
-                empty(),
+                node.last_end.as_deref().map_or_else(empty, printable),
             ]
         }
     });
@@ -52,6 +53,7 @@ pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
             "STREAMS",
             "FROM",
             "VERSION",
+            "WHY AWAY",
         ],
         rows,
     )
@@ -114,21 +116,6 @@ fn printable(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
 
-/// How long `earlier` is before `later`, in its two largest units.
-fn ago(later: SystemTime, earlier: SystemTime) -> String {
-    let seconds = later
-        .duration_since(earlier)
-        .unwrap_or(Duration::ZERO)
-        .as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
-        (0, _, _) => format!("{hours}h{minutes:02}m"),
-        _ => format!("{days}d{hours:02}h"),
-    }
-}
-
 fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(rows);
@@ -156,27 +143,6 @@ fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_show_two_units() {
-        let zero = SystemTime::UNIX_EPOCH;
-        let table = [
-            (0, "0s"),
-            (59, "59s"),
-            (61, "1m01s"),
-            (3_600, "1h00m"),
-            (90_000, "1d01h"),
-            (864_000, "10d00h"),
-        ];
-        for (seconds, expected) in table {
-            assert_eq!(ago(zero + Duration::from_secs(seconds), zero), expected);
-        }
-        assert_eq!(
-            ago(zero, zero + Duration::from_secs(9)),
-            "0s",
-            "a clock that went back is no panic"
-        );
-    }
 
     #[test]
     fn columns_line_up() {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::{NodeName, ParseError, RegistrationId};
 use edge_tunnel_proto::identity::Secret;
+use edge_tunnel_proto::message::capped;
 use edge_tunnel_proto::message::enroll::{
     EnrollRequest, Evidence, Issued, JoinToken, Outcome, Refusal,
 };
@@ -15,6 +16,9 @@ use super::csr::{self, CsrError, Requester};
 use super::registrations::Registrations;
 use super::store::StoreError;
 use super::tokens::{RedeemError, Tokens};
+
+/// How much of the agent's version is logged, in bytes.
+const VERSION_MAX: usize = 100;
 
 /// When an agent may come back after a fault of the server's own.
 const AFTER_FAULT: Duration = Duration::from_secs(30);
@@ -94,7 +98,7 @@ impl Desk<'_> {
             },
             None => Err(EnrollError::Unsupported),
         };
-        answer(result, &request.version)
+        answer(result, capped(&request.version, VERSION_MAX))
     }
 
     /// Answers a renewal over the session of `holder`.
@@ -181,7 +185,8 @@ fn answer(result: Result<Granted, EnrollError>, version: &str) -> Outcome {
                 EnrollError::Store(_) | EnrollError::Ca(_) => {
                     tracing::error!(%error, "no certificate could be issued");
                 }
-                _ => tracing::info!(%error, version, "certificate refused"),
+                // Whoever asked writes the line: a stranger may ask as often as he likes.
+                _ => tracing::debug!(%error, version, "certificate refused"),
             }
             Outcome::Refusal(error.refusal())
         }

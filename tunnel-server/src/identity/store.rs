@@ -6,11 +6,12 @@
 //! releases when its holder dies) for the moment between looking at the version and the rename.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edge_tunnel_proto::files::{self, Unread};
 use edge_tunnel_proto::id::RequestId;
 use edge_tunnel_proto::identity::{TEMPORARY, write_private};
 use serde::de::DeserializeOwned;
@@ -22,8 +23,9 @@ mod key;
 pub use error::StoreError;
 pub(super) use key::{Key, Kind};
 
-/// The largest file that is read, in bytes: a token of 5,000 uses, all redeemed, stays below.
-const FILE_MAX: u64 = 4 * 1024 * 1024;
+/// The largest file that is read, in bytes: a token of 5,000 uses, all redeemed, stays below, and so do the last visits of
+/// 20,000 nodes.
+const FILE_MAX: u64 = 16 * 1024 * 1024;
 
 /// How often an update is tried again when another writer came between.
 const ATTEMPTS: usize = 64;
@@ -103,30 +105,18 @@ impl Store {
             reason,
             otherwise: key.otherwise(),
         };
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // To ask needs nothing of the file itself: it is the folder, or the disk.
-            Err(error) => return Err(StoreError::Read { path, error }),
-            // A folder cannot be read, and opening a named pipe would wait for its writer.
-            Ok(metadata) if !metadata.is_file() => {
-                return Err(damaged(path, "it is no file".to_owned()));
+        let bytes = match files::read(&path, FILE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(Unread::Io(error)) => {
+                return Err(match fs::metadata(&path) {
+                    Ok(_) => StoreError::unopened(path, error),
+                    // To ask needs nothing of the file itself: it is the folder, or the disk.
+                    Err(error) => StoreError::Read { path, error },
+                });
             }
-            Ok(_) => {}
-        }
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            // It went in between.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::unopened(path, error)),
+            Err(error) => return Err(damaged(path, error.to_string())),
         };
-        let mut bytes = Vec::new();
-        if let Err(error) = file.take(FILE_MAX + 1).read_to_end(&mut bytes) {
-            return Err(StoreError::Read { path, error });
-        }
-        if bytes.len() as u64 > FILE_MAX {
-            let reason = format!("it is larger than {FILE_MAX} bytes");
-            return Err(damaged(path, reason));
-        }
         decode(&bytes)
             .map(Some)
             .map_err(|error| damaged(path, error.to_string()))
@@ -142,17 +132,36 @@ impl Store {
         value: &T,
         expected: Option<&Version>,
     ) -> Result<Version, StoreError> {
-        let path = self.path(key);
-        let failed = |error| StoreError::Write {
-            path: path.clone(),
-            error,
-        };
         let version = Version(RequestId::random().to_string());
-        let json = encode(value, &version).map_err(|error| failed(error.into()))?;
+        let json = self.json(key, value, &version)?;
         let _lock = self.lock()?;
         self.expect(key, expected)?;
-        write_private(&path, &json).map_err(failed)?;
+        self.write_json(key, &json)?;
         Ok(version)
+    }
+
+    /// Puts `value` in the place of whatever stands there, be it damaged: for what nobody decides by.
+    pub(super) fn put<T: Serialize>(&self, key: &Key, value: &T) -> Result<(), StoreError> {
+        let json = self.json(key, value, &Version(RequestId::random().to_string()))?;
+        let _lock = self.lock()?;
+        self.write_json(key, &json)
+    }
+
+    fn json<T: Serialize>(
+        &self,
+        key: &Key,
+        value: &T,
+        version: &Version,
+    ) -> Result<Vec<u8>, StoreError> {
+        encode(value, version).map_err(|error| StoreError::Write {
+            path: self.path(key),
+            error: error.into(),
+        })
+    }
+
+    fn write_json(&self, key: &Key, json: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(key);
+        write_private(&path, json).map_err(|error| StoreError::Write { path, error })
     }
 
     /// Removes the state `expected`.
@@ -238,6 +247,16 @@ impl Store {
             .open(&path)
             .and_then(|file| file.lock().map(|()| file))
             .map_err(|error| StoreError::Open { path, error })
+    }
+
+    /// Says so where others can read what only this server should.
+    pub(super) fn warn_if_open(&self, key: &Key) {
+        let path = self.path(key);
+        let mode = fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
+        if mode & 0o077 != 0 {
+            let path = path.display();
+            tracing::warn!("{path} can be read by other users of this machine; give it mode 0600");
+        }
     }
 
     fn path(&self, key: &Key) -> PathBuf {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::refusal::Refusal;
 
 /// The longest reason phrase, in bytes: a status line is read by tools with small buffers.
-const PHRASE_MAX: usize = 256;
+const PHRASE_MAX: usize = 400;
 
 /// Why what came is no request that can be served: it never got as far as a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]

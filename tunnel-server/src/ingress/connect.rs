@@ -125,7 +125,10 @@ impl<O: Open> Context<O> {
             Ok(Ok(io)) => io,
             Ok(Err(error)) => {
                 self.metrics.request(self.way, "tls_handshake");
-                tracing::info!(client = client.map(tracing::field::display), %error, "no TLS handshake with a caller of connect");
+                if let Some(line) = self.strangers.take() {
+                    let (client, unwritten) = (client.map(tracing::field::display), line.unwritten);
+                    tracing::info!(client, %error, unwritten, "no TLS handshake with a caller of connect");
+                }
                 return;
             }
             Err(_elapsed) => {
@@ -138,12 +141,15 @@ impl<O: Open> Context<O> {
             Ok(who) => self.connect(io, client, who).await,
             Err(refusal) => {
                 self.metrics.request(self.way, refusal.reason);
-                tracing::info!(
-                    way = self.way.name(),
-                    client = client.map(tracing::field::display),
-                    reason = refusal.reason,
-                    "refused: {refusal}"
-                );
+                if let Some(line) = self.strangers.take() {
+                    tracing::info!(
+                        way = self.way.name(),
+                        client = client.map(tracing::field::display),
+                        reason = refusal.reason,
+                        unwritten = line.unwritten,
+                        "refused: {refusal}"
+                    );
+                }
                 part(io, &answer::refusal(&refusal)).await;
             }
         }
@@ -166,15 +172,18 @@ impl<O: Open> Context<O> {
             }
             Asked::Refused(why, target) => {
                 self.metrics.request(self.way, why.reason);
-                tracing::info!(
-                    way = self.way.name(),
-                    caller = %who.caller,
-                    client = client.map(tracing::field::display),
-                    destination = target,
-                    reason = why.reason,
-                    "refused: {}",
-                    why.text
-                );
+                if let Some(line) = self.refusals.take() {
+                    tracing::info!(
+                        way = self.way.name(),
+                        caller = %who.caller,
+                        client = client.map(tracing::field::display),
+                        destination = target,
+                        reason = why.reason,
+                        unwritten = line.unwritten,
+                        "refused: {}",
+                        why.text
+                    );
+                }
                 part(io, &unservable(&why)).await;
             }
             Asked::Destination(destination, ahead) => {

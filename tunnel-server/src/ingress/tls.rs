@@ -92,10 +92,14 @@ impl<O: Open> Context<O> {
             }
             Progress::Hello(Name::Unusable) => {
                 self.metrics.request(self.way, "bad_server_name");
-                tracing::info!(
-                    client = client.map(tracing::field::display),
-                    "refused: a TLS server name that is no name of a node"
-                );
+                if let Some(line) = self.strangers.take() {
+                    let (client, unwritten) = (client.map(tracing::field::display), line.unwritten);
+                    tracing::info!(
+                        client,
+                        unwritten,
+                        "refused: a TLS server name that is no name of a node"
+                    );
+                }
                 return part(io, &Alert::UnrecognizedName.record()).await;
             }
             Progress::PlainText => {

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use edge_tunnel_proto::id::{NodeName, Port, excerpt};
+use edge_tunnel_proto::identity::ClientName;
 
 use super::keys::{Key, Problems, lines};
 use crate::identity::PortsGrant;
@@ -35,9 +36,27 @@ pub struct Rule {
 
 /// All lines, by caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Callers(BTreeMap<String, Result<Rule, String>>);
+pub struct Callers {
+    lines: BTreeMap<String, Result<Rule, String>>,
+    /// Why they are not known.
+    unread: Option<String>,
+}
 
 impl Callers {
+    /// The lines are there and cannot be read, for this reason: nobody may reach anything, since any of them could say so.
+    pub(super) fn unread(reason: &str) -> Self {
+        Self {
+            lines: BTreeMap::new(),
+            unread: Some(reason.to_owned()),
+        }
+    }
+
+    /// Why the lines are not known, if they are not.
+    #[must_use]
+    pub fn why_unread(&self) -> Option<&str> {
+        self.unread.as_deref()
+    }
+
     /// This caller's line; `None`: it has none.
     ///
     /// # Errors
@@ -51,7 +70,7 @@ impl Callers {
             Caller::Certificate(name) if &**name == UNIX_SOCKET => return None,
             Caller::Certificate(name) => name,
         };
-        self.0
+        self.lines
             .get(name)
             .map(|line| line.as_ref().map_err(String::as_str))
     }
@@ -72,6 +91,13 @@ impl Callers {
                 );
                 continue;
             }
+            // It is nobody's, so it keeps from nothing whom it was meant for.
+            if name != UNIX_SOCKET && name.parse::<ClientName>().is_err() {
+                let reason =
+                    format!("{name:?} can be no caller's name, so the line holds for nobody");
+                problems.add(Key::Callers, line, reason);
+                continue;
+            }
             let rule = Rule::parse(words);
             if let Err(reason) = &rule {
                 problems.add(
@@ -82,7 +108,10 @@ impl Callers {
             }
             callers.insert(name.to_owned(), rule);
         }
-        Self(callers)
+        Self {
+            lines: callers,
+            unread: None,
+        }
     }
 }
 
@@ -220,6 +249,15 @@ mod tests {
             let (callers, problems) = parse(&format!("ops {bad}"));
             assert!(callers.rule(&certificate("ops")).unwrap().is_err(), "{bad}");
             assert_eq!(problems, 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_line_for_a_name_that_nobody_can_bear_is_told() {
+        for name in ["a\u{fffd}b", "\u{1b}[31mops", "unix_socket/", "\u{7f}"] {
+            let (callers, problems) = parse(&format!("{name} ports=1\nops ports=2"));
+            assert_eq!(problems, 1, "{name:?}");
+            assert!(callers.rule(&certificate("ops")).is_some());
         }
     }
 

@@ -15,7 +15,8 @@ pub enum Content {
     Text(String),
     /// The key is not there: its default holds.
     Absent,
-    /// The key is there and cannot be read, for this reason: what it last said stands, else its default.
+    /// The key is there and cannot be read, for this reason: what it last said stands, else its default; of the callers,
+    /// whose default allows more than their lines may, else nothing.
     Unreadable(String),
 }
 
@@ -24,6 +25,8 @@ pub enum Content {
 pub struct Index {
     listeners: Listeners,
     texts: BTreeMap<Key, String>,
+    /// Keys that are there, have said nothing since the start, and cannot be read.
+    unread: BTreeMap<Key, String>,
 }
 
 impl Index {
@@ -33,6 +36,7 @@ impl Index {
         Self {
             listeners,
             texts: BTreeMap::new(),
+            unread: BTreeMap::new(),
         }
     }
 
@@ -43,16 +47,24 @@ impl Index {
         for (key, content) in contents {
             match content {
                 Content::Text(text) => {
+                    self.unread.remove(&key);
                     self.texts.insert(key, text);
                 }
                 Content::Absent => {
+                    self.unread.remove(&key);
                     self.texts.remove(&key);
                 }
                 Content::Unreadable(reason) => {
                     let holds = if self.texts.contains_key(&key) {
                         "what it last said stands"
                     } else {
-                        "its default holds, for it has said nothing since the start"
+                        self.unread.insert(key, reason.clone());
+                        match key {
+                            Key::Callers => {
+                                "nobody may reach anything by connect, for it has said nothing since the start"
+                            }
+                            _ => "its default holds, for it has said nothing since the start",
+                        }
                     };
                     let reason = format!("cannot be read, and until it can, {holds}: {reason}");
                     problems.add(key, key.name(), reason);
@@ -71,7 +83,10 @@ impl Index {
         };
         let ports = Ports::parse(&texts, self.listeners, &mut problems);
         let nodes = Nodes::parse(text(Key::Nodes), &mut problems);
-        let callers = Callers::parse(text(Key::Callers), &mut problems);
+        let callers = match self.unread.get(&Key::Callers) {
+            Some(reason) => Callers::unread(reason),
+            None => Callers::parse(text(Key::Callers), &mut problems),
+        };
         Table::new(ports, nodes, callers, problems)
     }
 }

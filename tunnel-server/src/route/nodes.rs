@@ -9,7 +9,7 @@
 //! A name routes whether it has a line here or not. An address routes only by a line here, and only if no
 //! second node claims it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use edge_tunnel_proto::id::NodeName;
@@ -68,10 +68,9 @@ impl Nodes {
             }
         }
         for (address, claimants) in nodes.ambiguous() {
-            let names: Vec<_> = claimants.iter().map(NodeName::as_str).collect();
             let reason = format!(
-                "claimed by {}: it leads nowhere until one of them gives it up",
-                names.join(" and ")
+                "claimed by {}: it leads nowhere until all but one of them give it up",
+                some_of(claimants)
             );
             problems.add(Key::Nodes, &address.to_string(), reason);
         }
@@ -112,12 +111,24 @@ impl Nodes {
                 problems.add(Key::Nodes, &format!("{name}: {word}"), reason);
             }
         }
+        let mut seen = HashSet::new();
+        node.addresses.retain(|address| seen.insert(*address));
         for address in &node.addresses {
             self.claims.entry(*address).or_default().push(name.clone());
         }
         self.by_name.insert(name, node);
         Ok(())
     }
+}
+
+/// The first few of `nodes`, and how many more there are.
+pub(super) fn some_of(nodes: &[NodeName]) -> String {
+    const FEW: usize = 3;
+    let mut names: Vec<String> = nodes.iter().take(FEW).map(ToString::to_string).collect();
+    if nodes.len() > FEW {
+        names.push(format!("{} more", nodes.len() - FEW));
+    }
+    names.join(" and ")
 }
 
 impl Node {
@@ -140,9 +151,7 @@ impl Node {
                 "names no one node: loopback, link-local, multicast and unspecified addresses are not routed",
             );
         }
-        if !self.addresses.contains(&address) {
-            self.addresses.push(address);
-        }
+        self.addresses.push(address);
         Ok(())
     }
 }
@@ -218,5 +227,14 @@ mod tests {
         assert!(matches!(nodes.claim(ip("192.0.2.1")), Claim::Many([_, _])));
         assert!(matches!(nodes.claim(ip("192.0.2.5")), Claim::One(_)));
         assert_eq!(problems, ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn however_many_claim_an_address_few_are_named() {
+        let names: Vec<NodeName> = (1..=1000)
+            .map(|number| format!("edge-{number}").parse().unwrap())
+            .collect();
+        assert_eq!(some_of(&names[..2]), "edge-1 and edge-2");
+        assert_eq!(some_of(&names), "edge-1 and edge-2 and edge-3 and 997 more");
     }
 }

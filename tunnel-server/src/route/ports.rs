@@ -16,6 +16,9 @@ pub const KUBELET_HTTP: Port = Port::known(10255);
 /// What `localhost-proxy-ports` is while nobody sets it (ACK Edge's default).
 pub const LOCALHOST_DEFAULT: &str = "10250, 10255, 10266, 10267";
 
+/// The most ports over TLS that get a listener each: a key must not use up the process's open files.
+const OWN_LISTENERS_MAX: usize = 1000;
+
 /// The ports that the server itself listens on, which `dnat-ports-pair` names on its right side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listeners {
@@ -40,6 +43,8 @@ pub struct Ports {
     http: BTreeSet<Port>,
     /// Node port → the port that the server listens on for it; [`KUBELET_TLS`] has the `tls` way in itself.
     https: BTreeMap<Port, Port>,
+    /// The same, from the listener's port to the node's.
+    listeners: BTreeMap<Port, Port>,
     localhost: BTreeSet<Port>,
 }
 
@@ -82,6 +87,7 @@ impl Ports {
         let mut ports = Self {
             http: BTreeSet::from([KUBELET_HTTP]),
             https: BTreeMap::from([(KUBELET_TLS, listeners.tls)]),
+            listeners: BTreeMap::from([(listeners.tls, KUBELET_TLS)]),
             localhost: BTreeSet::new(),
         };
         for entry in list(texts.http) {
@@ -142,16 +148,18 @@ impl Ports {
                 "{port} already has the listener {earlier}, from an entry before this one"
             ));
         }
-        if let Some((other, _)) = self
-            .https
-            .iter()
-            .find(|(p, l)| **l == listen && **p != port)
-        {
+        if let Some(other) = self.listeners.get(&listen).filter(|other| **other != port) {
             return Err(format!(
                 "listener {listen} already stands for node port {other}"
             ));
         }
+        if self.https.len() > OWN_LISTENERS_MAX {
+            return Err(format!(
+                "there are {OWN_LISTENERS_MAX} ports with listeners of their own already, and each takes an open file"
+            ));
+        }
         self.https.insert(port, listen);
+        self.listeners.insert(listen, port);
         Ok(())
     }
 
@@ -269,6 +277,15 @@ mod tests {
                 "dnat-ports-pair 1="
             ]
         );
+    }
+
+    #[test]
+    fn listeners_are_bounded() {
+        let list: Vec<String> = (1..=60_000).map(|port: u32| port.to_string()).collect();
+        let (ports, problems) = parse("", &list.join(","), "", "");
+        assert_eq!(ports.own_listeners().count(), OWN_LISTENERS_MAX);
+        // As many as are listed: the other 58,900 are counted.
+        assert_eq!(problems.len(), 100);
     }
 
     #[test]

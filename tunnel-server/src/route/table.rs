@@ -5,7 +5,7 @@ use edge_tunnel_proto::id::{Destination, Host, NodeName, Port, Target, TargetHos
 use super::Route;
 use super::callers::{Callers, Rule};
 use super::keys::Problems;
-use super::nodes::{Claim, Nodes};
+use super::nodes::{Claim, Nodes, some_of};
 use super::ports::Ports;
 use crate::identity::PortsGrant;
 use crate::inbound::{Caller, Inbound, Way};
@@ -98,6 +98,13 @@ impl Table {
 
     fn allow_caller(&self, inbound: &Inbound, node: &NodeName, port: Port) -> Result<(), Refusal> {
         let caller = &inbound.caller;
+        if let Some(reason) = self.callers.why_unread() {
+            let message = format!(
+                "the callers key of this server cannot be read, and until it can, nobody may reach anything by connect: \
+                 {reason}"
+            );
+            return Err(caller_refused(message));
+        }
         let rule = match self.callers.rule(caller) {
             None => None,
             Some(Ok(rule)) => Some(rule),
@@ -170,10 +177,9 @@ fn unknown(destination: &Destination) -> Refusal {
 }
 
 fn ambiguous(destination: &Destination, nodes: &[NodeName]) -> Refusal {
-    let names: Vec<_> = nodes.iter().map(NodeName::as_str).collect();
     let message = format!(
         "{destination}: the nodes key gives this address to {}; use a node's name, or give it to one only",
-        names.join(" and ")
+        some_of(nodes)
     );
     Refusal::new(Kind::Unavailable, "ambiguous_address", message)
 }

@@ -13,6 +13,8 @@ pub(super) struct Renewal<'a> {
     context: &'a Context,
     session: &'a Session,
     under_way: Option<BoxFuture<'a, RenewResponse>>,
+    /// A refusal is in the log; an agent may go on asking as often as it likes.
+    told: bool,
 }
 
 impl<'a> Renewal<'a> {
@@ -22,6 +24,7 @@ impl<'a> Renewal<'a> {
             context,
             session,
             under_way: None,
+            told: false,
         }
     }
 
@@ -48,6 +51,13 @@ impl<'a> Renewal<'a> {
         };
         let response = under_way.await;
         self.under_way = None;
+        if let Some(Outcome::Refusal(refusal)) = &response.outcome
+            && !self.told
+        {
+            self.told = true;
+            let node = &self.session.holder.node;
+            tracing::info!(%node, "a renewal of its certificate was refused: {}", refusal.message);
+        }
         response
     }
 }

@@ -52,7 +52,7 @@ impl House {
         registered.unwrap();
         let context = Context {
             replica: ReplicaId(1),
-            sessions: Sessions::new(clock.clone()),
+            sessions: Sessions::new(clock.clone(), identity.visits().clone()),
             identity,
             clock,
             silence: Duration::from_secs(20),

@@ -32,11 +32,18 @@ fn session_of(node: NodeName, instance: u128, remote: &str, lane: Lane) -> Arc<S
 }
 
 fn sessions() -> Sessions {
-    Sessions::new(Clock::fixed(UNIX_EPOCH + Duration::from_secs(7)))
+    let clock = Clock::fixed(UNIX_EPOCH + Duration::from_secs(7));
+    Sessions::new(clock, Visits::default())
 }
 
 fn node() -> NodeName {
     "edge-1".parse().unwrap()
+}
+
+/// What is noted of the node's last session.
+fn last(sessions: &Sessions) -> (SocketAddr, Option<crate::identity::Left>) {
+    let visit = sessions.0.visits.get(&node()).unwrap();
+    (visit.remote, visit.left)
 }
 
 #[tokio::test]
@@ -48,12 +55,18 @@ async fn an_old_sessions_end_does_not_remove_its_successor() {
     let new = sessions.claim(&second).await.unwrap();
     drop(old);
     assert_eq!(sessions.get(&node()).unwrap().remote, second.remote);
-    assert_eq!(sessions.left(&node()), None);
-    drop(new);
+    assert_eq!(last(&sessions), (second.remote, None));
+    new.leave("the agent left".to_owned());
     assert!(sessions.get(&node()).is_none());
+    let (remote, left) = last(&sessions);
+    let left = left.unwrap();
     assert_eq!(
-        sessions.left(&node()).unwrap().at,
-        UNIX_EPOCH + Duration::from_secs(7)
+        (remote, left.at(), left.reason.as_str()),
+        (
+            second.remote,
+            UNIX_EPOCH + Duration::from_secs(7),
+            "the agent left"
+        )
     );
 }
 
@@ -65,7 +78,7 @@ async fn a_session_that_never_got_going_gives_its_place_back() {
     let _registered = sessions.claim(&first).await.unwrap();
     drop(sessions.claim(&second).await.unwrap());
     assert_eq!(sessions.get(&node()).unwrap().remote, first.remote);
-    assert_eq!(sessions.left(&node()), None);
+    assert_eq!(last(&sessions), (first.remote, None));
 }
 
 #[tokio::test]

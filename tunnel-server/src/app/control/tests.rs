@@ -28,11 +28,12 @@ impl House {
             renew_grace: RENEW_GRACE,
             operator_ca: None,
         });
+        let identity = identity.unwrap();
         let table = Index::new(Listeners::default()).apply([]);
         let control = Control::new(
             ReplicaId(1),
-            Sessions::new(clock.clone()),
-            identity.unwrap(),
+            Sessions::new(clock.clone(), identity.visits().clone()),
+            identity,
             Routes::new(table),
             clock,
         );

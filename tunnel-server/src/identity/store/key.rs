@@ -48,6 +48,15 @@ impl Key {
         }
     }
 
+    /// When each node was last here.
+    #[must_use]
+    pub(in crate::identity) fn visits() -> Self {
+        Self {
+            path: "visits".to_owned(),
+            otherwise: "leave it: it is written anew",
+        }
+    }
+
     /// The embedded CA.
     #[must_use]
     pub(in crate::identity) fn authority() -> Self {

@@ -132,14 +132,18 @@ impl<O: Open> Exchange<O> {
         refusal
     }
 
-    /// Counts and logs a request that never got a destination.
+    /// Counts a request that never got a destination, and logs it unless there were too many.
     fn nowhere(&self, reason: &'static str, text: &str) {
         self.http.context.metrics.request(Way::Http, reason);
+        let Some(line) = self.http.context.strangers.take() else {
+            return;
+        };
         tracing::info!(
             way = Way::Http.name(),
             caller = %Caller::Anyone,
             client = self.client.map(tracing::field::display),
             reason,
+            unwritten = line.unwritten,
             "refused: {text}"
         );
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio::io::AsyncReadExt as _;
+use edge_tunnel_proto::files::{self, Unread};
 
 use crate::route::index::Content;
 use crate::route::keys::Key;
@@ -70,7 +70,7 @@ async fn read_once(dir: &Path) -> io::Result<Found> {
     for key in Key::ALL {
         let content = match read_file(&dir.join(key.name())).await {
             Ok(text) => Content::Text(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Absent,
+            Err(error) if error.is_missing() => Content::Absent,
             Err(error) => Content::Unreadable(error.to_string()),
         };
         keys.push((key, content));
@@ -78,20 +78,7 @@ async fn read_once(dir: &Path) -> io::Result<Found> {
     Ok(Found { keys, strangers })
 }
 
-async fn read_file(path: &Path) -> io::Result<String> {
-    // Opening a named pipe would wait for its writer.
-    if !tokio::fs::metadata(path).await?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut bytes = Vec::new();
-    tokio::fs::File::open(path)
-        .await?
-        .take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)
-        .await?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
+async fn read_file(path: &Path) -> Result<String, Unread> {
     // What is no text is no good entry either, and is skipped as one.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    files::text(&files::read_beside(path, FILE_MAX).await?)
 }
