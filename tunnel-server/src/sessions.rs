@@ -16,6 +16,7 @@ use edge_tunnel_proto::sync::Mutex;
 
 pub use session::Session;
 
+pub(crate) mod openings;
 mod session;
 
 /// A node's last session has ended.
