@@ -26,7 +26,7 @@ pub use near::Reset;
 pub use parting::Parting;
 
 /// How much is read from the socket at once, in bytes.
-const READ: usize = 64 * 1024;
+const READ: usize = 32 * 1024;
 
 /// How much is read and forgotten of a direction that has failed, in bytes: what may be under way when it does, not the
 /// rest of a transfer.

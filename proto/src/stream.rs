@@ -37,7 +37,7 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 const END_GRACE: Duration = Duration::from_secs(60);
 
 /// How much is read from the transport at once, in bytes.
-const READ: usize = HEADER + DATA_MAX;
+const READ: usize = HEADER + DATA_MAX / 2;
 
 /// What one direction of a stream has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]

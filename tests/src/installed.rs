@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::Child;
@@ -124,5 +125,25 @@ impl Installed {
             now: field("VmRSS:"),
             peak: field("VmHWM:"),
         }
+    }
+
+    /// How long it has kept a core busy, its work in the kernel included; in steps of 10 ms (proc_pid_stat(5)).
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn worked(&self) -> Duration {
+        let pid = self.child.id().expect("it was not waited for");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .expect("a process that runs has a status");
+        // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        Duration::from_millis(10 * ticks)
     }
 }

@@ -8,6 +8,7 @@ use clap::Parser as _;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_server::app::{App, Bound};
 use edge_tunnel_server::config::{Cli, Command, RunConfig};
+use edge_tunnel_server::pace::Pace;
 use tempfile::TempDir;
 
 use crate::runtime::Program;
@@ -21,6 +22,7 @@ pub struct Server {
     dir: TempDir,
     clock: Clock,
     flags: Vec<String>,
+    pace: Option<u32>,
     /// The agents' address, the same after every start.
     agents: SocketAddr,
     running: Option<(Program, Bound)>,
@@ -57,6 +59,7 @@ impl Server {
             dir,
             clock,
             flags: flags.iter().map(ToString::to_string).collect(),
+            pace: None,
             agents: SocketAddr::from(([127, 0, 0, 1], 0)),
             running: None,
         };
@@ -66,6 +69,11 @@ impl Server {
         }
         server.start_again().await;
         server
+    }
+
+    /// From its next start on it takes so many new sessions a second.
+    pub const fn at_pace(&mut self, per_second: u32) {
+        self.pace = Some(per_second);
     }
 
     /// Starts a server that does not run, on the same folders and the same port for agents.
@@ -83,9 +91,12 @@ impl Server {
     /// # Errors
     /// What the server says when it does not start.
     pub async fn try_start(&mut self) -> anyhow::Result<()> {
-        let (config, clock) = (self.config()?, self.clock.clone());
+        let (config, clock, pace) = (self.config()?, self.clock.clone(), self.pace);
         let bind = async move {
-            let app = App::bind_with(config, clock).await?;
+            let mut app = App::bind_with(config, clock).await?;
+            if let Some(pace) = pace {
+                app = app.with_pace(Pace::new(pace));
+            }
             let (shutdown, bound) = (app.shutdown(), app.bound().clone());
             let run = async move {
                 app.run(std::future::pending())

@@ -95,12 +95,14 @@ impl App {
         let (routes, source) =
             routes(&config, &bound, dir::Metrics::register(&mut registry)).await?;
         let sessions = Sessions::new(clock.clone(), identity.visits().clone());
+        let budget = Budget::new(config.buffer_memory);
         let relay = Relay::new(
             routes.clone(),
             sessions.clone(),
             identity.clone(),
             clock.clone(),
             config.dial_timeout,
+            budget.clone(),
             relay::Metrics::register(&mut registry),
         );
         let control = Arc::new(Control::new(
@@ -120,7 +122,6 @@ impl App {
             metrics: session::Metrics::register(&mut registry),
             shutdown: shutdown.clone(),
         };
-        let budget = Budget::new(config.buffer_memory);
         let agents = agents::Metrics::register(&mut registry, &budget);
         let ingress = ingress::Metrics::register(&mut registry);
         Ok(Self {
@@ -141,6 +142,13 @@ impl App {
             ready,
             aside: Aside::default(),
         })
+    }
+
+    /// The same server at another pace than this machine's.
+    #[must_use]
+    pub fn with_pace(mut self, pace: Pace) -> Self {
+        self.context.pace = pace;
+        self
     }
 
     /// Where everything really listens.

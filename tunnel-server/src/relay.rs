@@ -7,13 +7,14 @@ mod metrics;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::{NodeName, StreamId};
 use edge_tunnel_proto::message::OpenRequest;
 use edge_tunnel_proto::splice::{SpliceError, splice};
 use edge_tunnel_proto::stream::{OpenFailed, Opening, Stream};
-use edge_tunnel_proto::transport::OpenError;
+use edge_tunnel_proto::transport::{OpenError, SERVER_STREAMS};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -37,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// arrive.
 const MARGIN: Duration = Duration::from_secs(1);
 
+/// What a stream holds beside its windows while somebody does not read, in bytes: a piece on its way to the caller, and
+/// on the way to the node one that was read and one that was framed.
+const ON_THE_WAY: usize = 96 * 1024;
+
 /// Opens streams to nodes for the ways in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Relay(Arc<Inner>);
@@ -50,11 +55,12 @@ struct Inner {
     /// When this server started.
     started: SystemTime,
     dial_timeout: Duration,
+    budget: Budget,
     metrics: Metrics,
 }
 
 impl Relay {
-    /// A relay that bounds every dial by `dial_timeout`.
+    /// A relay that bounds every dial by `dial_timeout`, and what streams hold by `budget`.
     #[must_use]
     pub fn new(
         routes: Routes,
@@ -62,6 +68,7 @@ impl Relay {
         identity: Identity,
         clock: Clock,
         dial_timeout: Duration,
+        budget: Budget,
         metrics: Metrics,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -71,6 +78,7 @@ impl Relay {
             started: clock.now(),
             clock,
             dial_timeout,
+            budget,
             metrics,
         }))
     }
@@ -155,6 +163,16 @@ impl Relay {
     }
 }
 
+/// Why a target that does not answer gets no more streams for now.
+fn crowded(inbound: &Inbound, route: &Route) -> Refusal {
+    let words = format!(
+        "too many streams wait for {} on node {} to answer; what room there is is kept for its other ports: see what is \
+         wrong with that one",
+        inbound.destination, route.node
+    );
+    Refusal::new(Kind::Unavailable, "overloaded", words)
+}
+
 impl Open for Relay {
     type Stream = Carried;
 
@@ -182,13 +200,21 @@ impl Open for Relay {
         };
         // Counted from now on: a session that drains waits for it.
         let account = self.0.metrics.account(inbound.way, session.count());
+        let held = self.0.budget.reserve(ON_THE_WAY).ok_or_else(|| {
+            let words = format!("node {}: {}", route.node, OpenError::NoMemory);
+            Refusal::new(Kind::Unavailable, "overloaded", words)
+        })?;
+        let left = SERVER_STREAMS.saturating_sub(session.streams.len());
+        let opening = session.openings.begin(route.target, left);
+        let opening = opening.ok_or_else(|| crowded(inbound, route))?;
         let stream = self.open_on(&session, inbound, &request).await?;
+        drop(opening);
         debug!(node = %route.node, target = %route.target, request = %inbound.request_id, "open");
-        Ok(Carried::new(stream, account, session.retired.clone()))
+        Ok(Carried::new(stream, account, held, session.retired.clone()))
     }
 
     async fn splice<C: Socket>(client: C, carried: Carried) {
-        let (stream, mut account, retired) = carried.into_parts();
+        let (stream, mut account, _held, retired) = carried.into_parts();
         // Unless it gets to say how it ended: the kill, at the end of a drain, is no clean end.
         account.ended(Code::Draining.name());
         let outcome = splice(client, stream).await;

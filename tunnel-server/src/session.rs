@@ -26,7 +26,7 @@ use crate::identity::{Holder, Identity, Standing};
 use crate::pace::{Pace, Turn};
 use crate::sessions::{Session, Sessions};
 use ended::Ended;
-use leaving::goodbye;
+use leaving::{COME_BACK, GOODBYE, goodbye};
 use live::Live;
 pub use metrics::Metrics;
 
@@ -131,7 +131,7 @@ async fn welcome(
     if let Turn::In(wait) = turn {
         let told = Ended::NotYet(wait);
         let told = Say::GoAway(GoAway::new(told.code(), &told.to_string(), Some(wait)));
-        goodbye(&mut control, &session, told).await;
+        goodbye(&mut control, &session, told, COME_BACK).await;
         return Err(Ended::NotYet(wait));
     }
     let registered = match context.sessions.claim(&session).await {
@@ -142,7 +142,7 @@ async fn welcome(
                 &second.to_string(),
                 Some(RETRY_SECOND_HOST),
             ));
-            goodbye(&mut control, &session, told).await;
+            goodbye(&mut control, &session, told, GOODBYE).await;
             return Err(second.into());
         }
     };

@@ -17,6 +17,7 @@ use crate::identity::{Visit, Visits};
 
 pub use session::Session;
 
+pub(crate) mod openings;
 mod session;
 
 /// Another host with the same identity is connected and answers.

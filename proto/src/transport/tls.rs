@@ -1,5 +1,7 @@
 //! Lanes over TLS 1.3 on TCP: the transport that passes where UDP does not.
 
+mod ahead;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use rustls::server::Acceptor;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector};
 use tokio_util::task::TaskTracker;
@@ -17,10 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::{AGENT_LIMITS, Connected, HandshakeError, Lane, SERVER_LIMITS};
 use crate::budget::Budget;
 use crate::mux::{Limits, Mux, Side};
-
-/// rustls reads its socket 4 KiB at a time; a buffer under it saves most of the system calls. Pages that were never
-/// filled cost an idle connection nothing.
-const SOCKET_BUFFER: usize = 128 * 1024;
+use ahead::Ahead;
 
 /// A quiet TCP connection is probed after this long, and then three times at a fifth of it. Below every cloud
 /// balancer's idle limit; the session's own heartbeat is what decides.
@@ -41,7 +40,7 @@ pub fn tune(tcp: &TcpStream) -> io::Result<()> {
 
 /// An accepted connection on which a ClientHello has come: all that a handshake needs, and nothing that costs yet.
 pub struct Hello<I> {
-    start: StartHandshake<BufReader<I>>,
+    start: StartHandshake<Ahead<I>>,
     remote: SocketAddr,
 }
 
@@ -53,8 +52,7 @@ pub async fn hello<I>(io: I, remote: SocketAddr) -> Result<Hello<I>, HandshakeEr
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let io = BufReader::with_capacity(SOCKET_BUFFER, io);
-    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), Ahead::new(io)).await;
     let start = start.map_err(HandshakeError::of_tls)?;
     Ok(Hello { start, remote })
 }
@@ -143,7 +141,7 @@ pub async fn connect(
     tune(&tcp)?;
     let remote = tcp.peer_addr()?;
     let tls = TlsConnector::from(config)
-        .connect(name, BufReader::with_capacity(SOCKET_BUFFER, tcp))
+        .connect(name, Ahead::new(tcp))
         .await
         .map_err(dialled)?;
     let (_, session) = tls.get_ref();

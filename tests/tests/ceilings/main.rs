@@ -3,7 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
 
+mod half_open;
 mod hostile;
+mod idle;
+mod readers;
+mod silent;
 
 use std::path::Path;
 use std::time::Duration;
@@ -47,4 +51,12 @@ async fn started(
         }
     };
     until("the agents are there", Duration::from_secs(90), look).await;
+}
+
+fn mixed(number: usize) -> &'static str {
+    if number.is_multiple_of(2) {
+        "tls://"
+    } else {
+        "quic://"
+    }
 }

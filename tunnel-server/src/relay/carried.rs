@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use edge_tunnel_proto::budget::Reservation;
 use edge_tunnel_proto::stream::{Stream, StreamError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
@@ -16,15 +17,22 @@ use super::metrics::Account;
 pub struct Carried {
     stream: Stream,
     account: Account,
+    held: Reservation,
     retired: CancellationToken,
 }
 
 impl Carried {
-    pub(super) fn new(stream: Stream, mut account: Account, retired: CancellationToken) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        mut account: Account,
+        held: Reservation,
+        retired: CancellationToken,
+    ) -> Self {
         account.ended("clean");
         Self {
             stream,
             account,
+            held,
             retired,
         }
     }
@@ -34,8 +42,8 @@ impl Carried {
         &self.retired
     }
 
-    pub(super) fn into_parts(self) -> (Stream, Account, CancellationToken) {
-        (self.stream, self.account, self.retired)
+    pub(super) fn into_parts(self) -> (Stream, Account, Reservation, CancellationToken) {
+        (self.stream, self.account, self.held, self.retired)
     }
 
     fn failed(&mut self, error: io::Error) -> io::Error {

@@ -12,6 +12,10 @@ use crate::sessions::Session;
 /// How long the last words to an agent may take.
 pub(super) const GOODBYE: Duration = Duration::from_millis(300);
 
+/// And how long where the agent is told when to come back: there are many of them then, this machine and theirs may be
+/// slow, and one that did not hear it comes too early.
+pub(super) const COME_BACK: Duration = Duration::from_secs(5);
+
 /// How long an agent may take to say that its last stream has ended, once they all have at this end.
 const LAST_STREAM: Duration = Duration::from_secs(2);
 
@@ -49,12 +53,17 @@ pub(super) async fn over(session: &Session) {
 
 /// Last words. An agent that has read them closes the lane; closed here at once, it would go before they do. The close
 /// that follows says the same to one that has not.
-pub(super) async fn goodbye(control: &mut Framed, session: &Session, message: Say) {
+pub(super) async fn goodbye(
+    control: &mut Framed,
+    session: &Session,
+    message: Say,
+    patience: Duration,
+) {
     let message = Control::from(message);
     let said = async {
         if control.send(Kind::Control, &message).await.is_ok() {
             session.lane.closed().await;
         }
     };
-    let _ = tokio::time::timeout(GOODBYE, said).await;
+    let _ = tokio::time::timeout(patience, said).await;
 }

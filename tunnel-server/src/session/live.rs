@@ -56,7 +56,7 @@ impl<'a> Live<'a> {
             outcome = self.serve(welcome) => return outcome,
         };
         let last = Say::GoAway(GoAway::new(code, &reason, None));
-        goodbye(&mut self.control, &session, last).await;
+        goodbye(&mut self.control, &session, last, GOODBYE).await;
         Ok(Ended::Told { code, reason })
     }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::openings::Openings;
 use crate::identity::Holder;
 
 /// A live session: the link to one agent. It has one lane; the place for more is here.
@@ -34,6 +35,8 @@ pub struct Session {
     pub lane: Lane,
     /// The streams that are open; [`Session::count`] counts one.
     pub(crate) streams: TaskTracker,
+    /// Which of them are being opened.
+    pub(crate) openings: Openings,
     pub(crate) opened: Notify,
     pub(crate) probe: Notify,
     pub(crate) heard: watch::Sender<Instant>,
@@ -64,6 +67,7 @@ impl Session {
             build,
             lane,
             streams: TaskTracker::new(),
+            openings: Openings::default(),
             opened: Notify::new(),
             probe: Notify::new(),
             heard: watch::Sender::new(Instant::now()),

@@ -1,0 +1,29 @@
+//! What an agent costs a server that does nothing for it.
+
+use super::{house, started};
+
+const AGENTS: usize = 400;
+
+/// The most that an idle session may keep resident, in bytes.
+const MOST: usize = 128 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the figures are for whoever reads")]
+async fn an_idle_session_costs_little() {
+    let schemes: [fn(usize) -> &'static str; 2] = [|_| "tls://", |_| "quic://"];
+    for scheme in schemes {
+        let Some((server, mut fleet)) = house(&[], AGENTS).await else {
+            return;
+        };
+        let (before, worked) = (server.memory(), server.worked());
+        started(&mut fleet, &server, AGENTS, scheme).await;
+        let each = (server.memory().now - before.now) / AGENTS;
+        let worked = (server.worked() - worked) / u32::try_from(AGENTS).unwrap();
+        println!(
+            "{} a session holds {} KiB, and was {worked:?} of work",
+            scheme(0),
+            each / 1024
+        );
+        assert!(each < MOST, "{each} bytes");
+    }
+}
