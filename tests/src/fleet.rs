@@ -12,7 +12,7 @@ use edge_tunnel_agent::dial::{self, Limits};
 use edge_tunnel_agent::identity::{Identity, Settings};
 use edge_tunnel_agent::policy::live::Policy;
 use edge_tunnel_agent::policy::{LOOPBACK_PORTS, Rules};
-use edge_tunnel_agent::session::Context;
+use edge_tunnel_agent::session::{self, Context};
 use edge_tunnel_agent::uplink::{self, Uplink};
 use edge_tunnel_agent::{admin, serve};
 use edge_tunnel_proto::budget::Budget;
@@ -144,18 +144,18 @@ impl Fleet {
             metrics,
             shutdown,
         } = self.shared.clone();
+        let identity = self.identity(number);
         Uplink {
             node: Live::new(name(number)),
             told: None,
             servers: vec![server.parse().expect("the test says a server's address")],
             token: None,
-            dialer: uplink::dial::Dialer {
-                budget: Budget::new(1 << 20),
-                tasks: shutdown.tasks().clone(),
-            },
+            dialer: uplink::dial::Dialer::new(Budget::new(1 << 20), shutdown.tasks().clone()),
             context: Context {
                 instance: InstanceId::random(),
-                identity: self.identity(number),
+                // What is counted here nobody reads.
+                metrics: session::Metrics::register(&mut Registry::default(), &identity),
+                identity,
                 server: serves,
                 heartbeat: Duration::from_secs(15),
                 shutdown,

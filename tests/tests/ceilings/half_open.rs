@@ -17,7 +17,6 @@ use super::{MIB, house, mixed, started};
 const HALF_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03abcdefghijklmnop";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the figures are for whoever reads")]
 async fn ten_thousand_half_open_handshakes() {
     let Some((server, mut fleet)) = house(&[], 20).await else {
         return;

@@ -166,7 +166,6 @@ async fn misbehave(mut io: TlsStream<TcpStream>, reads: bool, mut deed: Deed) ->
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the figures are for whoever reads")]
 async fn an_agent_that_breaks_the_rules_is_cut_off_and_nobody_else_notices() {
     let Some((server, mut fleet)) = house(&[], 2).await else {
         return;

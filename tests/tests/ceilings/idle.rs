@@ -8,7 +8,6 @@ const AGENTS: usize = 400;
 const MOST: usize = 128 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the figures are for whoever reads")]
 async fn an_idle_session_costs_little() {
     let schemes: [fn(usize) -> &'static str; 2] = [|_| "tls://", |_| "quic://"];
     for scheme in schemes {

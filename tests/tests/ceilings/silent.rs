@@ -15,7 +15,6 @@ use super::{house, started};
 const WANTED: usize = 5000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the figures are for whoever reads")]
 async fn five_thousand_streams_to_a_silent_target_leave_room_for_the_others() {
     for scheme in ["tls://", "quic://"] {
         let dials: fn(usize) -> &'static str = if scheme == "tls://" {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command, CommandFactory as _};
 use edge_tunnel_tests::process::{self, Process};
-use edge_tunnel_tests::wait::{SOON, within};
+use edge_tunnel_tests::wait::{SOON, give_up, within};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
@@ -52,7 +52,10 @@ async fn ended(mut command: tokio::process::Command, what: &str) -> (i32, String
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("panicked"), "{what}: {said}");
     let code = output.status.code();
-    (code.unwrap_or_else(|| panic!("{what}: {output:?}")), said)
+    (
+        code.unwrap_or_else(|| give_up(format!("{what}: {output:?}"))),
+        said,
+    )
 }
 
 /// Every flag of a program that takes a value or may be set in the environment, with the words before it.

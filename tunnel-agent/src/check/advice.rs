@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind};
 
 use edge_tunnel_proto::code::Code;
+use edge_tunnel_proto::files::Unread;
 use edge_tunnel_proto::transport::{Closed, HandshakeError, Transport};
 
 use super::Outcome;
@@ -245,7 +246,10 @@ pub(super) fn token(error: &TokenError) -> Outcome {
 pub(super) fn policy(error: &FileError) -> Outcome {
     let what = error.to_string();
     match error {
-        FileError::Read(_, io) => Outcome::failed(what, file(io, "or leave --policy-file out")),
+        FileError::Read(_, Unread::Io(io)) => {
+            Outcome::failed(what, file(io, "or leave --policy-file out"))
+        }
+        FileError::Read(..) => its_own(&what, "give --policy-file a file that holds lines of text"),
         FileError::Line(..) => Outcome::failed(
             what,
             "mend that line: the agent does not start on a policy with a wrong one",

@@ -1,8 +1,7 @@
 //! The agent's state folder: `key.pem` (made here, never leaves), `certificate.pem`, `bundle.pem`. All of mode 0600,
 //! each replaced in one step.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

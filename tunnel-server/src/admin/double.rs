@@ -60,7 +60,7 @@ impl Control for Double {
             streams: 2,
             version: "0.1.0".to_owned(),
         };
-        let node = |name: &str, session, last_seen| NodeStatus {
+        let node = |name: &str, session, last_seen: Option<SystemTime>| NodeStatus {
             node: name.parse().unwrap(),
             registration: RegistrationId(5),
             session,

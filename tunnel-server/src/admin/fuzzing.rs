@@ -109,10 +109,12 @@ fn answers() -> Vec<Vec<u8>> {
         streams: 3,
         version: "0.1.0".to_owned(),
     };
-    let status = |session, last_seen| NodeStatus {
+    let status = |session, last_seen: Option<SystemTime>| NodeStatus {
         node: "edge-1".parse().expect("a node's name"),
         registration: RegistrationId(7),
         session,
+        last_remote: last_seen.map(|_| SocketAddr::from(([192, 0, 2, 2], 5001))),
+        last_end: last_seen.map(|_| "the agent left".to_owned()),
         last_seen,
     };
     let token = |subject| TokenStatus {

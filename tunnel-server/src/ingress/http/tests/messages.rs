@@ -1,4 +1,5 @@
 use super::*;
+use crate::ingress::answer;
 use crate::ingress::shapes::HEADS;
 
 #[tokio::test]
@@ -140,7 +141,10 @@ async fn refusals_are_one_line_that_says_what_to_do() {
         );
         // Of a refusal many tools show nothing but this line.
         let line = head.lines().next().unwrap();
-        assert!(line.ends_with(body.trim_end()), "{request}: {answer}");
+        assert!(
+            line.ends_with(&answer::phrase(body.trim_end())),
+            "{request}: {answer}"
+        );
     }
     assert_eq!(http.context.metrics.requests(Way::Http, "port_not_open"), 2);
     assert_eq!(http.context.metrics.requests(Way::Http, "not_connected"), 1);
