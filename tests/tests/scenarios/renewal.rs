@@ -167,7 +167,8 @@ async fn a_renewal_that_cannot_be_kept_is_asked_for_again_and_the_session_goes_o
             (at("bundle.pem"), at("bundle.aside"))
         };
         // A folder in the place of a file cannot be replaced by one, whoever runs the test.
-        let full = |node: &Node, _: &Clock, _: SystemTime| {
+        let full = |node: &Node, there: &Clock, start: SystemTime| {
+            there.set(start + 13 * DAY);
             let (bundle, aside) = paths(node);
             std::fs::rename(&bundle, aside).unwrap();
             std::fs::create_dir(bundle).unwrap();
