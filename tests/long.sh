@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# What takes too long for every change: about an hour. `make test-long` runs it; docs/reliability.md has the last result.
+# What takes too long for every change: about an hour. `make test-long` runs it.
 #
-#   EDGE_TUNNEL_SOAK_MINUTES=30  how long the soak throws faults
 #   QUIET_SECONDS=360            how long connections on the real cluster are quiet
 set -euo pipefail
 cd "$(dirname "$0")/.."

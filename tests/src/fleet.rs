@@ -66,6 +66,9 @@ fn name(number: usize) -> NodeName {
         .expect("it is a node's name")
 }
 
+/// What an agent may promise to its server, in bytes: as much as the program does.
+const BUDGET: usize = 192 << 20;
+
 impl Fleet {
     /// `count` agents that are registered at `server`, which is started anew to learn of them. None of them runs yet.
     ///
@@ -150,7 +153,7 @@ impl Fleet {
             told: None,
             servers: vec![server.parse().expect("the test says a server's address")],
             token: None,
-            dialer: uplink::dial::Dialer::new(Budget::new(1 << 20), shutdown.tasks().clone()),
+            dialer: uplink::dial::Dialer::new(Budget::new(BUDGET), shutdown.tasks().clone()),
             context: Context {
                 instance: InstanceId::random(),
                 // What is counted here nobody reads.

@@ -32,28 +32,38 @@ impl Write for Lines {
     }
 }
 
-/// `event` with its control characters written out; `None` where it has none. ESC is left to the subscriber, which colours
-/// with it and writes out that of others.
+/// `event` with its control characters written out; `None` where it has none. Colours stay: the subscriber sets them, and
+/// they are all that they can do.
 fn escaped(event: &[u8]) -> Option<Vec<u8>> {
     let (body, end) = match event.strip_suffix(b"\n") {
         Some(body) => (body, "\n"),
         None => (event, ""),
     };
-    let steers = |byte: &u8| byte.is_ascii_control() && *byte != 0x1b;
-    if !body.iter().any(steers) {
+    let text = String::from_utf8_lossy(body);
+    let steers = |(at, c): &(usize, char)| c.is_control() && !is_colour(&text[*at..]);
+    if !text.char_indices().any(|found| steers(&found)) {
         return None;
     }
     let mut line = String::with_capacity(event.len() + 16);
-    for c in String::from_utf8_lossy(body).chars() {
-        if u8::try_from(c).is_ok_and(|byte| steers(&byte)) {
+    for found in text.char_indices() {
+        if steers(&found) {
             // Writing to a String cannot fail.
-            let _ = write!(line, "{}", c.escape_default());
+            let _ = write!(line, "{}", found.1.escape_default());
         } else {
-            line.push(c);
+            line.push(found.1);
         }
     }
     line.push_str(end);
     Some(line.into_bytes())
+}
+
+/// Whether `text` begins with a sequence that sets a colour or a weight: ESC, `[`, numbers, `m` (ECMA-48, SGR).
+fn is_colour(text: &str) -> bool {
+    let Some(sequence) = text.strip_prefix("\x1b[") else {
+        return false;
+    };
+    let numbers = |c: char| c.is_ascii_digit() || c == ';';
+    sequence.trim_start_matches(numbers).starts_with('m')
 }
 
 #[cfg(test)]

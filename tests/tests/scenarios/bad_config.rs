@@ -107,7 +107,7 @@ async fn shows(server: &Server, words: &[&str]) {
 #[tokio::test]
 async fn callers_that_were_never_readable_let_nobody_in() {
     let mut server = Server::start(&[]).await;
-    let node = Node::join("bad-callers", &server).await;
+    let mut node = Node::join("bad-callers", &server).await;
     let (service, web) = (Service::start().await, Web::start("web").await);
     let port = service.port().to_string();
     let client = server
@@ -120,6 +120,9 @@ async fn callers_that_were_never_readable_let_nobody_in() {
         server.stop().await;
         fault.stands_at(&callers);
         server.start_again().await;
+        // Anew, so that it does not wait ever longer for a server that comes and goes.
+        node.stop().await;
+        node.start().await;
         node.ready().await;
         server.session(node.name(), |_| true).await;
         let refused = [

@@ -74,6 +74,7 @@ async fn every_kind(count: u32) {
 }
 
 #[tokio::test]
+#[ignore = "long: make test-long"]
 async fn a_link_that_flaps_is_dialled_anew_each_time() {
     Box::pin(every_kind(4)).await;
 }

@@ -42,7 +42,6 @@ mod smuggling;
 mod startup;
 mod strangers;
 mod streams;
-mod targets;
 mod tokens;
 mod transports;
 mod udp_paths;

@@ -36,9 +36,10 @@ pub(super) fn explained(
 
 /// The variable of a flag, as clap shows that: `--heartbeat <TIME>`.
 fn twin(command: &Command, flag: &str) -> Option<String> {
+    let name = flag.split(' ').next()?.strip_prefix("--")?;
     let own = command
         .get_arguments()
-        .find(|argument| argument.to_string() == flag);
+        .find(|argument| argument.get_long() == Some(name));
     match own {
         Some(argument) => Some(argument.get_env()?.to_string_lossy().into_owned()),
         None => command
