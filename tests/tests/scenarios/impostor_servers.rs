@@ -146,10 +146,11 @@ async fn an_agent_says_what_is_wrong_with_who_answers_in_the_servers_place() {
         misled.push((impostor, node, words));
     }
     for (_, node, words) in &misled {
-        // Over both transports, and told once.
+        // Over both transports, and told once, unless a clock in it has moved on from the one to the other.
         let said = node.says(&["quic to", "tls to", words]).await;
-        assert_eq!(said.matches(words).count(), 1, "{words}: {said}");
-        assert!(said.contains(": the same"), "{said}");
+        let told = said.matches(words).count();
+        let once = told == 1 && said.contains(": the same");
+        assert!(once || told == 2, "{words}: {said}");
     }
     // They try again, and take their time.
     let failed = async |node: &Node| node.metrics().await.sum("connects_failed_total", &[]);
