@@ -4,7 +4,7 @@ mod decoders;
 mod mutate;
 mod pieces;
 
-pub use decoders::{Decoder, hammer, round_trip, said};
+pub use decoders::{Decoder, promises_are_kept, round_trip, said, samples_pass};
 pub use mutate::Mutator;
 pub use pieces::{Pieces, now, pieces};
 

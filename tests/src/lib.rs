@@ -4,7 +4,6 @@
 //! | room | what it gives |
 //! | --- | --- |
 //! | [`server`] | a server, its folders, its commands; stopped, killed, started again in place |
-//! | [`installed`] | a server in a process of its own, with its memory |
 //! | [`node`] | an edge node with its agent, likewise |
 //! | [`fleet`] | thousands of agents at once |
 //! | [`link`] | the path between the two: TCP and UDP, with whatever can be wrong with a network |
@@ -26,7 +25,6 @@ pub mod chatter;
 pub mod crowd;
 pub mod fleet;
 pub mod forge;
-pub mod installed;
 pub mod limits;
 pub mod link;
 pub mod logs;

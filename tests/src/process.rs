@@ -1,5 +1,7 @@
 //! The programs as they are installed: the binaries that cargo has put beside the tests.
 
+use std::ffi::OsStr;
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
@@ -7,6 +9,10 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::wait::{SOON, give_up, within};
+
+mod built;
+
+pub use built::{Built, bound, line};
 
 /// What a binary is looked for under, and what makes a missing one a failure.
 pub const REQUIRE: &str = "EDGE_TUNNEL_REQUIRE";
@@ -49,7 +55,7 @@ pub fn skip(what: &str, why: &str) {
 
 /// A command without the environment twins of its flags, which whoever runs the tests may have set.
 #[must_use]
-pub fn command(program: &PathBuf, words: &[&str]) -> Command {
+pub fn command(program: &PathBuf, words: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(program);
     command.args(words).stdin(Stdio::null()).kill_on_drop(true);
     for (name, _) in std::env::vars_os() {
@@ -64,7 +70,7 @@ pub fn command(program: &PathBuf, words: &[&str]) -> Command {
 ///
 /// # Panics
 /// When it cannot be run, or does not end soon.
-pub async fn run(program: &PathBuf, words: &[&str]) -> Output {
+pub async fn run(program: &PathBuf, words: &[impl AsRef<OsStr> + Debug]) -> Output {
     let output = command(program, words).output();
     within(&format!("{words:?} ends"), SOON, output)
         .await
@@ -85,7 +91,7 @@ impl Process {
     /// # Panics
     /// When it cannot be run.
     #[must_use]
-    pub fn start(program: &PathBuf, words: &[&str]) -> Self {
+    pub fn start(program: &PathBuf, words: &[impl AsRef<OsStr>]) -> Self {
         let mut child = command(program, words)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

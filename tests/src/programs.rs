@@ -14,9 +14,11 @@ use crate::wait::{SOON, give_up, until, within};
 
 mod cloud;
 mod edge;
+mod usage;
 
 pub use cloud::Cloud;
 pub use edge::Edge;
+pub use usage::{Memory, worked};
 
 /// What a program finds around it.
 #[derive(Debug, Clone, Default)]

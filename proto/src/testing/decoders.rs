@@ -1,6 +1,7 @@
 //! Decoders under a million inputs each. A crate lists its own in its module `fuzzing`; its tests feed them from here,
 //! and the fuzzer (`fuzz/`) feeds the same ones.
 
+use std::collections::HashSet;
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
@@ -64,6 +65,36 @@ impl Display for Finding {
     }
 }
 
+/// Has each decoder keep its promises under [`hammer`], and prints the time that each took.
+///
+/// # Panics
+/// When one does not, with the inputs.
+#[expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is the body of a test, whose failure is a panic and whose figures are for whoever reads"
+)]
+pub fn promises_are_kept(decoders: &[Decoder]) {
+    match hammer(decoders) {
+        Ok(spent) => println!("{spent:?}"),
+        Err(found) => panic!("{found}"),
+    }
+}
+
+/// Has each decoder accept its own samples, of which it has some, under a name of its own.
+///
+/// # Panics
+/// When one does not.
+pub fn samples_pass(decoders: &[Decoder]) {
+    let mut names = HashSet::new();
+    for decoder in decoders {
+        assert!(names.insert(decoder.name), "{} twice", decoder.name);
+        let samples = (decoder.samples)();
+        assert!(!samples.is_empty(), "{}", decoder.name);
+        samples.iter().for_each(|sample| (decoder.check)(sample));
+    }
+}
+
 /// Feeds each decoder its inputs, on all processors; one that breaks a promise gets no more. The inputs are the same in
 /// every run with the same seed, as far as the samples are: keys and certificates are new in each. Gives the time that
 /// each took.
@@ -73,7 +104,7 @@ impl Display for Finding {
 ///
 /// # Panics
 /// When one of the two variables of the environment is no number.
-pub fn hammer(decoders: &[Decoder]) -> Result<Vec<(&'static str, Duration)>, String> {
+fn hammer(decoders: &[Decoder]) -> Result<Vec<(&'static str, Duration)>, String> {
     let (seed, inputs) = (
         setting("EDGE_TUNNEL_FUZZ_SEED", SEED),
         setting("EDGE_TUNNEL_FUZZ_INPUTS", INPUTS),

@@ -9,8 +9,7 @@ use tempfile::TempDir;
 use super::{Daemon, Surroundings, folder, seen_by};
 use crate::census::Counted;
 use crate::metrics::Metrics;
-use crate::process::{self, binary};
-use crate::wait::give_up;
+use crate::process::{self, binary, bound};
 
 /// A server.
 #[derive(Debug)]
@@ -53,10 +52,23 @@ impl Cloud {
     /// # Panics
     /// When it does not start.
     pub async fn start(around: &Surroundings, flags: &[&str]) -> Option<Self> {
+        let made = |state: &Path| std::fs::create_dir(state).expect("a folder can be made");
+        Self::start_on(around, flags, made).await
+    }
+
+    /// The same, on a state folder that `prepare` puts at the path that it is given.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_on(
+        around: &Surroundings,
+        flags: &[&str],
+        prepare: impl FnOnce(&Path),
+    ) -> Option<Self> {
         let program = binary("edge-tunnel-server")?;
         let dir = folder();
         std::fs::create_dir(dir.path().join("config")).expect("a folder can be made");
-        std::fs::create_dir(dir.path().join("state")).expect("a folder can be made");
+        prepare(&dir.path().join("state"));
         let mut cloud = Self {
             program,
             dir,
@@ -118,11 +130,7 @@ impl Cloud {
         let state = self.dir.path().join("state");
         let mut daemon = Daemon::start(&self.program, &self.around, &state, &words, log);
         let line = daemon.says(&["server starts"]).await;
-        let bound = |name: &str| -> SocketAddr {
-            let found = line.split_once(&format!(" {name}=")).map(|(_, rest)| rest);
-            let address = found.and_then(|rest| rest.split(' ').next()?.parse().ok());
-            address.unwrap_or_else(|| give_up(format!("no {name} in {line}")))
-        };
+        let bound = |name: &str| bound(&line, name);
         self.bound = Bound {
             agents: bound("agents"),
             tls: bound("tls"),
@@ -131,6 +139,15 @@ impl Cloud {
             admin: bound("admin"),
         };
         self.running = Some(daemon);
+    }
+
+    /// Which process it is.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").pid()
     }
 
     /// The process.
@@ -189,8 +206,7 @@ impl Cloud {
     /// Its state folder as others see it, whatever is mounted there for the server itself.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
-        let daemon = self.running.as_ref().expect("the server runs");
-        seen_by(daemon.pid(), &self.dir.path().join("state"))
+        seen_by(self.pid(), &self.dir.path().join("state"))
     }
 
     /// What is counted of it.

@@ -7,6 +7,7 @@ use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::identity::{Pin, TrustDomain, enroll_client};
 use edge_tunnel_proto::transport::{AGENT_LIMITS, quic};
 use edge_tunnel_tests::link::{Link, Way};
+use edge_tunnel_tests::programs::Memory;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -21,9 +22,9 @@ async fn ten_thousand_half_open_handshakes() {
     let Some((server, mut fleet)) = house(&[], 20).await else {
         return;
     };
-    let idle = server.memory();
+    let idle = Memory::of(server.pid());
     // As of senders in other people's names: they see no answer.
-    let link = Link::to(server.agents).await;
+    let link = Link::to(server.agents()).await;
     link.udp().stall(Way::Down);
     let dialer = quic::Dialer::new(link.address(), AGENT_LIMITS).unwrap();
     let domain = TrustDomain::default();
@@ -37,9 +38,9 @@ async fn ten_thousand_half_open_handshakes() {
     let mut held = Vec::new();
     for number in 0..10_000 {
         match number % 3 {
-            0 => held.push(TcpStream::connect(server.agents).await.unwrap()),
+            0 => held.push(TcpStream::connect(server.agents()).await.unwrap()),
             1 => {
-                let mut io = TcpStream::connect(server.agents).await.unwrap();
+                let mut io = TcpStream::connect(server.agents()).await.unwrap();
                 // It may have been closed for another already.
                 let _ = io.write_all(HALF_HELLO).await;
                 held.push(io);
@@ -58,9 +59,9 @@ async fn ten_thousand_half_open_handshakes() {
             }
         }
     }
-    let full = server.memory();
+    let full = Memory::of(server.pid());
     started(&mut fleet, &server, 20, mixed).await;
-    let after = server.memory();
+    let after = Memory::of(server.pid());
     println!(
         "resident {} MiB before, {} MiB with 10,000 half-open handshakes, {} MiB at the most",
         idle.now / MIB,

@@ -9,7 +9,7 @@ use edge_tunnel_proto::message::control::Kind as Say;
 use edge_tunnel_proto::message::{Control, Hello, PROTOCOL_VERSION, Ping};
 use edge_tunnel_tests::caller;
 use edge_tunnel_tests::fleet::Fleet;
-use edge_tunnel_tests::installed::Installed;
+use edge_tunnel_tests::programs::{Cloud, Memory};
 use edge_tunnel_tests::service::Service;
 use edge_tunnel_tests::wait::{until, within};
 use rustls::pki_types::ServerName;
@@ -44,9 +44,9 @@ fn control(message: Say) -> BytesMut {
 }
 
 /// A connection in an agent's name that has introduced itself.
-async fn introduced(server: &Installed, fleet: &Fleet) -> TlsStream<TcpStream> {
+async fn introduced(server: &Cloud, fleet: &Fleet) -> TlsStream<TcpStream> {
     let config = fleet.identity(1).session_config().unwrap();
-    let tcp = TcpStream::connect(server.agents).await.unwrap();
+    let tcp = TcpStream::connect(server.agents()).await.unwrap();
     let name = ServerName::try_from("lb.example").unwrap();
     let mut io = TlsConnector::from(Arc::new(config))
         .connect(name, tcp)
@@ -177,10 +177,10 @@ async fn an_agent_that_breaks_the_rules_is_cut_off_and_nobody_else_notices() {
     let at = format!("{}:{}", Fleet::name(0), service.port());
     let mut honest = caller::uds(&server.uds(), &at).await.unwrap();
     caller::say(&mut honest, "echo").await.unwrap();
-    let idle = server.memory();
+    let idle = Memory::of(server.pid());
     for (what, reads, reasons, deed) in deeds() {
         let ended = async || {
-            let metrics = server.metrics().await;
+            let metrics = server.metrics().await.unwrap();
             let of = |reason: &&str| {
                 let label = format!("reason=\"{reason}\"");
                 metrics.sum("sessions_ended_total", &[&label])
@@ -196,7 +196,7 @@ async fn an_agent_that_breaks_the_rules_is_cut_off_and_nobody_else_notices() {
             if now > before {
                 Ok(())
             } else {
-                Err(format!("{:?}", server.metrics().await))
+                Err(format!("{:?}", server.metrics().await.unwrap()))
             }
         };
         let (_, took) = until(&format!("{what}: it is cut off"), CUT_OFF, cut_off).await;
@@ -212,7 +212,7 @@ async fn an_agent_that_breaks_the_rules_is_cut_off_and_nobody_else_notices() {
         } else {
             deed.abort();
         }
-        let memory = server.memory();
+        let memory = Memory::of(server.pid());
         println!(
             "{what}: cut off after {took:?}; resident {} MiB, at the most {} MiB",
             memory.now / MIB,

@@ -1,5 +1,7 @@
 //! What an agent costs a server that does nothing for it.
 
+use edge_tunnel_tests::programs::{Memory, worked};
+
 use super::{house, started};
 
 const AGENTS: usize = 400;
@@ -14,10 +16,10 @@ async fn an_idle_session_costs_little() {
         let Some((server, mut fleet)) = house(&[], AGENTS).await else {
             return;
         };
-        let (before, worked) = (server.memory(), server.worked());
+        let (before, begun) = (Memory::of(server.pid()), worked(server.pid()));
         started(&mut fleet, &server, AGENTS, scheme).await;
-        let each = (server.memory().now - before.now) / AGENTS;
-        let worked = (server.worked() - worked) / u32::try_from(AGENTS).unwrap();
+        let each = (Memory::of(server.pid()).now - before.now) / AGENTS;
+        let worked = (worked(server.pid()) - begun) / u32::try_from(AGENTS).unwrap();
         println!(
             "{} a session holds {} KiB, and was {worked:?} of work",
             scheme(0),

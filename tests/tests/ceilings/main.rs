@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use edge_tunnel_tests::fleet::Fleet;
-use edge_tunnel_tests::installed::Installed;
 use edge_tunnel_tests::limits;
+use edge_tunnel_tests::programs::{Cloud, Surroundings};
 use edge_tunnel_tests::wait::until;
 
 const MIB: usize = 1024 * 1024;
@@ -22,26 +22,27 @@ const FILES: u64 = 20_000;
 
 /// A server in a process of its own, and so many agents that are registered there and do not run; `None`, said loudly,
 /// where it was not built.
-async fn house(flags: &[&str], agents: usize) -> Option<(Installed, Fleet)> {
+async fn house(flags: &[&str], agents: usize) -> Option<(Cloud, Fleet)> {
     limits::open_files(FILES);
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let fleet = Fleet::mint(&state, agents).await;
     let prepare = |to: &Path| std::fs::rename(&state, to).unwrap();
-    Some((Installed::start(flags, prepare).await?, fleet))
+    let server = Cloud::start_on(&Surroundings::default(), flags, prepare).await?;
+    Some((server, fleet))
 }
 
 /// Starts the agents, which dial by what `scheme` says for their numbers, and waits until `there` of them are.
 async fn started(
     fleet: &mut Fleet,
-    server: &Installed,
+    server: &Cloud,
     there: usize,
     scheme: fn(usize) -> &'static str,
 ) {
-    let address = server.agents;
+    let address = server.agents();
     fleet.start(|number| format!("{}{address}", scheme(number)));
     let look = async || {
-        let sessions = server.metrics().await.sum("sessions", &[]);
+        let sessions = server.metrics().await.unwrap().sum("sessions", &[]);
         if sessions >= there as f64 {
             Ok(())
         } else {

@@ -4,60 +4,34 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use edge_tunnel_tests::caller;
-use edge_tunnel_tests::process::{self, Process};
+use edge_tunnel_tests::process::{self, Built, Process};
 use edge_tunnel_tests::server::Server;
 use edge_tunnel_tests::service::Service;
 use edge_tunnel_tests::wait::{SOON, within};
-use tempfile::TempDir;
 
-struct Place {
-    agent: PathBuf,
-    dir: TempDir,
+/// A command line of the agent with a state folder of this place, that dials `server`.
+fn line(place: &Built, command: &str, server: &str, more: &[&str]) -> Vec<String> {
+    let state = place.path("state");
+    let own = [
+        ("--server", server),
+        ("--state-dir", &state),
+        ("--admin-listen", "127.0.0.1:0"),
+    ];
+    process::line(command, &own, more)
 }
 
-/// `None` where the agent was not built, which was said.
-fn place() -> Option<Place> {
-    Some(Place {
-        agent: process::binary("edge-tunnel-agent")?,
-        dir: tempfile::tempdir().unwrap(),
-    })
+fn start(place: &Built, server: &str, more: &[&str]) -> Process {
+    Process::start(&place.agent, &line(place, "run", server, more))
 }
 
-impl Place {
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).display().to_string()
-    }
-
-    /// A command line of the agent with a state folder of this place, that dials `server`.
-    fn line(&self, command: &str, server: &str, more: &[&str]) -> Vec<String> {
-        let state = self.path("state");
-        let mut line = vec![command, "--server", server, "--state-dir", &state];
-        if !more.contains(&"--admin-listen") {
-            line.extend(["--admin-listen", "127.0.0.1:0"]);
-        }
-        line.extend(more);
-        line.into_iter().map(str::to_owned).collect()
-    }
-
-    fn start(&self, server: &str, more: &[&str]) -> Process {
-        let line = self.line("run", server, more);
-        Process::start(&self.agent, &words(&line))
-    }
-
-    /// What an agent says that ends by itself, and whether it ended well.
-    async fn says(&self, command: &str, server: &str, more: &[&str]) -> (bool, String) {
-        let line = self.line(command, server, more);
-        let output = process::run(&self.agent, &words(&line)).await;
-        let said = [output.stdout, output.stderr].concat();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&said).into_owned(),
-        )
-    }
-}
-
-fn words(line: &[String]) -> Vec<&str> {
-    line.iter().map(String::as_str).collect()
+/// What an agent says that ends by itself, and whether it ended well.
+async fn says(place: &Built, command: &str, server: &str, more: &[&str]) -> (bool, String) {
+    let output = process::run(&place.agent, &line(place, command, server, more)).await;
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 /// Where nothing listens.
@@ -68,14 +42,16 @@ const TOKEN: &str = "et1.0123456789abcdef.c2VjcmV0c2VjcmV0c2VjcmV0c2Vj.cGlucGluc
 
 #[tokio::test]
 async fn a_token_in_the_place_of_its_files_name_is_refused_and_written_nowhere() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     for command in ["run", "check"] {
-        let (passed, said) = place.says(command, CLOSED, &["--token-file", TOKEN]).await;
+        let (passed, said) = says(&place, command, CLOSED, &["--token-file", TOKEN]).await;
         assert!(!passed && said.contains("process list"), "{said}");
         assert!(!said.contains("c2VjcmV0"), "the secret is shown: {said}");
 
-        let line = place.line(command, CLOSED, &[]);
-        let mut told = process::command(&place.agent, &words(&line));
+        let line = line(&place, command, CLOSED, &[]);
+        let mut told = process::command(&place.agent, &line);
         told.env("EDGE_TUNNEL_TOKEN_FILE", TOKEN);
         let output = within("the agent ends", SOON, told.output()).await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -90,24 +66,28 @@ async fn a_token_in_the_place_of_its_files_name_is_refused_and_written_nowhere()
 
 #[tokio::test]
 async fn two_agents_do_not_share_a_state_folder_and_check_knows_the_first() {
-    let Some(place) = place() else { return };
-    let mut first = place.start(CLOSED, &["--admin-listen", "none"]);
+    let Some(place) = Built::found() else {
+        return;
+    };
+    let mut first = start(&place, CLOSED, &["--admin-listen", "none"]);
     first.says("agent starts").await;
-    let (passed, said) = place.says("run", CLOSED, &[]).await;
+    let (passed, said) = says(&place, "run", CLOSED, &[]).await;
     assert!(
         !passed
             && said.contains("another edge-tunnel-agent runs on")
             && said.contains("--state-dir"),
         "{said}"
     );
-    let (_, said) = place.says("check", "tls://127.0.0.1:1", &[]).await;
+    let (_, said) = says(&place, "check", "tls://127.0.0.1:1", &[]).await;
     assert!(said.contains("an agent runs on it now"), "{said}");
     assert_eq!(first.terminate().await, Some(0));
 }
 
 #[tokio::test]
 async fn an_agent_takes_the_state_folder_over_while_the_one_before_it_drains() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let server = Server::start(&[]).await;
     let service = Service::start().await;
     let token = server.token("handed-over").await.display().to_string();
@@ -120,7 +100,7 @@ async fn an_agent_takes_the_state_folder_over_while_the_one_before_it_drains() {
         "--drain-timeout",
         "30s",
     ];
-    let mut old = place.start(&agents, &flags);
+    let mut old = start(&place, &agents, &flags);
     old.says("connected").await;
     let at = format!("handed-over:{}", service.port());
     let mut open = caller::uds(&server.uds(), &at).await.unwrap();
@@ -128,7 +108,7 @@ async fn an_agent_takes_the_state_folder_over_while_the_one_before_it_drains() {
     caller::echo(&mut open, "before").await.unwrap();
     old.signal("TERM").await;
     old.says("agent stops").await;
-    let mut new = place.start(&agents, &flags);
+    let mut new = start(&place, &agents, &flags);
     new.says("connected").await;
     caller::echo(&mut open, "after").await.unwrap();
     drop(open);
@@ -138,8 +118,11 @@ async fn an_agent_takes_the_state_folder_over_while_the_one_before_it_drains() {
 
 #[tokio::test]
 async fn a_port_that_is_closed_is_told_before_the_other_transport_has_given_up() {
-    let Some(place) = place() else { return };
-    let mut agent = place.start(
+    let Some(place) = Built::found() else {
+        return;
+    };
+    let mut agent = start(
+        &place,
         CLOSED,
         &["--token-file", &token_of(&place, &server_token().await)],
     );
@@ -157,7 +140,7 @@ async fn server_token() -> String {
     std::fs::read_to_string(server.token("lonely").await).unwrap()
 }
 
-fn token_of(place: &Place, text: &str) -> String {
+fn token_of(place: &Built, text: &str) -> String {
     let file = place.path("token");
     std::fs::write(&file, text).unwrap();
     file
@@ -165,11 +148,13 @@ fn token_of(place: &Place, text: &str) -> String {
 
 #[tokio::test]
 async fn a_start_says_the_nodes_name_only_where_it_is_known_and_what_is_wrong_with_its_folder() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let state = place.dir.path().join("state");
     std::fs::create_dir(&state).unwrap();
     std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let mut agent = place.start(CLOSED, &["--node-ip", "192.0.2.9"]);
+    let mut agent = start(&place, CLOSED, &["--node-ip", "192.0.2.9"]);
     let danger = agent.says("may write into").await;
     assert!(
         danger.contains("chmod 700") && danger.contains("ERROR"),
@@ -181,7 +166,7 @@ async fn a_start_says_the_nodes_name_only_where_it_is_known_and_what_is_wrong_wi
     assert!(!started.contains("node="), "{started}");
     assert_eq!(agent.terminate().await, Some(0));
 
-    let mut agent = place.start(CLOSED, &["--node-name", "edge-1"]);
+    let mut agent = start(&place, CLOSED, &["--node-name", "edge-1"]);
     let started = agent.says("agent starts").await;
     assert!(started.contains("node=edge-1"), "{started}");
     assert_eq!(agent.terminate().await, Some(0));
@@ -189,18 +174,20 @@ async fn a_start_says_the_nodes_name_only_where_it_is_known_and_what_is_wrong_wi
 
 #[tokio::test]
 async fn a_token_that_is_not_there_and_a_policy_that_is_not_are_named_with_their_flags() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let lost = place.path("lost");
-    let mut agent = place.start(CLOSED, &["--token-file", &lost]);
+    let mut agent = start(&place, CLOSED, &["--token-file", &lost]);
     let said = agent.says(&lost).await;
     assert!(said.contains("(--token-file)"), "{said}");
     assert_eq!(agent.terminate().await, Some(0));
-    let (passed, said) = place.says("run", CLOSED, &["--policy-file", &lost]).await;
+    let (passed, said) = says(&place, "run", CLOSED, &["--policy-file", &lost]).await;
     assert!(!passed && said.contains("(--policy-file)"), "{said}");
 }
 
 /// The agent's binary where everybody can run it.
-fn for_everybody(place: &Place) -> PathBuf {
+fn for_everybody(place: &Built) -> PathBuf {
     let open = |path: &Path| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
@@ -213,7 +200,9 @@ fn for_everybody(place: &Place) -> PathBuf {
 
 #[tokio::test]
 async fn check_as_a_user_that_cannot_use_the_state_folder_fails_and_names_both() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: only root can run the agent as somebody else");
         return;
@@ -221,17 +210,17 @@ async fn check_as_a_user_that_cannot_use_the_state_folder_fails_and_names_both()
     let server = Server::start(&[]).await;
     let token = server.token("private").await.display().to_string();
     let agents = format!("tls://{}", server.agents());
-    let mut agent = place.start(&agents, &["--token-file", &token]);
+    let mut agent = start(&place, &agents, &["--token-file", &token]);
     agent.says("connected").await;
     assert_eq!(agent.terminate().await, Some(0));
-    let (passed, said) = place.says("check", &agents, &[]).await;
+    let (passed, said) = says(&place, "check", &agents, &[]).await;
     assert!(
         passed && said.contains("ok    enrolment: this is node private"),
         "{said}"
     );
 
-    let line = place.line("check", &agents, &[]);
-    let mut nobody = process::command(&for_everybody(&place), &words(&line));
+    let line = line(&place, "check", &agents, &[]);
+    let mut nobody = process::command(&for_everybody(&place), &line);
     nobody.uid(65_534).gid(65_534);
     let output = within("the check ends", SOON, nobody.output())
         .await

@@ -1,62 +1,19 @@
 //! The programs as they are installed: exit codes, and one line that says what is wrong.
 
+use std::ffi::OsStr;
+use std::fmt::Debug;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use edge_tunnel_tests::process::{self, Process};
+use edge_tunnel_tests::process::{self, Built, Process, bound};
 use edge_tunnel_tests::server::Server;
-use tempfile::TempDir;
 
-struct Place {
-    server: PathBuf,
-    agent: PathBuf,
-    dir: TempDir,
-}
-
-/// `None` where the programs were not built, which was said.
-fn place() -> Option<Place> {
-    Some(Place {
-        server: process::binary("edge-tunnel-server")?,
-        agent: process::binary("edge-tunnel-agent")?,
-        dir: tempfile::tempdir().unwrap(),
-    })
-}
-
-impl Place {
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).display().to_string()
-    }
-
-    /// A server's command line on free ports, but for `more`.
-    fn server_line(&self, more: &[&str]) -> Vec<String> {
-        let mut line = vec!["run".to_owned()];
-        let state = self.path("server");
-        let own = [
-            ("--agents-listen", "127.0.0.1:0"),
-            ("--tls-listen", "127.0.0.1:0"),
-            ("--http-listen", "127.0.0.1:0"),
-            ("--connect-listen", "127.0.0.1:0"),
-            ("--admin-listen", "127.0.0.1:0"),
-            ("--state-dir", &state),
-        ];
-        for (flag, value) in own {
-            if !more.contains(&flag) {
-                line.extend([flag.to_owned(), value.to_owned()]);
-            }
-        }
-        line.extend(more.iter().map(ToString::to_string));
-        line
-    }
-
-    async fn server_fails(&self, more: &[&str], words: &[&str]) {
-        let line = self.server_line(more);
-        let line: Vec<&str> = line.iter().map(String::as_str).collect();
-        fails(&self.server, &line, words).await;
-    }
+async fn server_fails(place: &Built, more: &[&str], words: &[&str]) {
+    fails(&place.server, &place.server_line(more), words).await;
 }
 
 /// The program ends at once, not with 0, and its last line has all of `words`.
-async fn fails(program: &PathBuf, line: &[&str], words: &[&str]) {
+async fn fails(program: &PathBuf, line: &[impl AsRef<OsStr> + Debug], words: &[&str]) {
     let output = process::run(program, line).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -77,19 +34,12 @@ async fn fails(program: &PathBuf, line: &[&str], words: &[&str]) {
 
 #[tokio::test]
 async fn sigterm_ends_both_with_exit_code_0() {
-    let Some(place) = place() else { return };
-    let line = place.server_line(&[]);
-    let line: Vec<&str> = line.iter().map(String::as_str).collect();
-    let mut server = Process::start(&place.server, &line);
+    let Some(place) = Built::found() else {
+        return;
+    };
+    let mut server = place.start_server(&[]);
     let started = server.says("server starts").await;
-    let agents = started
-        .split("agents=")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap()
-        .to_owned();
+    let agents = bound(&started, "agents").to_string();
     let state = place.path("server");
     let token = process::run(
         &place.server,
@@ -123,7 +73,7 @@ async fn sigterm_ends_both_with_exit_code_0() {
 }
 
 /// The agent, enrolling by a token on standard input, which the shell takes from `stdin`.
-fn enrols_from(stdin: &str, place: &Place, server: &str) -> Process {
+fn enrols_from(stdin: &str, place: &Built, server: &str) -> Process {
     let state = place.path("agent");
     let script = format!("exec \"$0\" \"$@\" {stdin}");
     let program = place.agent.display().to_string();
@@ -148,7 +98,9 @@ fn enrols_from(stdin: &str, place: &Place, server: &str) -> Process {
 
 #[tokio::test]
 async fn a_token_on_standard_input_is_good_until_the_server_comes() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let mut server = Server::start(&[]).await;
     let token = server.token("piped").await;
     server.stop().await;
@@ -163,7 +115,9 @@ async fn a_token_on_standard_input_is_good_until_the_server_comes() {
 
 #[tokio::test]
 async fn an_agent_that_waits_for_its_token_can_be_stopped() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let fifo = place.path("fifo");
     let made = process::run(&PathBuf::from("mkfifo"), &[&fifo]).await;
     assert!(made.status.success(), "{made:?}");
@@ -175,7 +129,9 @@ async fn an_agent_that_waits_for_its_token_can_be_stopped() {
 
 #[tokio::test]
 async fn a_port_in_use_is_one_line_and_a_failure() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();
     for flag in [
@@ -185,7 +141,7 @@ async fn a_port_in_use_is_one_line_and_a_failure() {
         "--connect-listen",
         "--admin-listen",
     ] {
-        place.server_fails(&[flag, &at], &[&at, flag]).await;
+        server_fails(&place, &[flag, &at], &[&at, flag]).await;
     }
     let state = place.path("agent");
     let line = [
@@ -202,13 +158,13 @@ async fn a_port_in_use_is_one_line_and_a_failure() {
 
 #[tokio::test]
 async fn a_state_folder_that_is_none_is_one_line_and_a_failure() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let file = place.path("a-file");
     std::fs::write(&file, "not a folder").unwrap();
-    place.server_fails(&["--state-dir", &file], &[&file]).await;
-    place
-        .server_fails(&["--config-dir", &file], &[&file, "--config-dir"])
-        .await;
+    server_fails(&place, &["--state-dir", &file], &[&file]).await;
+    server_fails(&place, &["--config-dir", &file], &[&file, "--config-dir"]).await;
     let line = [
         "run",
         "--server",
@@ -223,32 +179,28 @@ async fn a_state_folder_that_is_none_is_one_line_and_a_failure() {
 
 #[tokio::test]
 async fn two_servers_do_not_share_a_state_folder() {
-    let Some(place) = place() else { return };
-    let line = place.server_line(&[]);
-    let line: Vec<&str> = line.iter().map(String::as_str).collect();
-    let mut first = Process::start(&place.server, &line);
+    let Some(place) = Built::found() else {
+        return;
+    };
+    let mut first = place.start_server(&[]);
     first.says("server starts").await;
-    place
-        .server_fails(&[], &["another edge-tunnel-server", "--state-dir"])
-        .await;
+    server_fails(&place, &[], &["another edge-tunnel-server", "--state-dir"]).await;
     assert_eq!(first.terminate().await, Some(0));
 }
 
 #[tokio::test]
 async fn flags_that_make_no_sense_are_told_with_their_names() {
-    let Some(place) = place() else { return };
-    place
-        .server_fails(
-            &["--http-listen", "everywhere"],
-            &["--http-listen", "everywhere"],
-        )
-        .await;
-    place
-        .server_fails(&["--dial-timeout", "0s"], &["--dial-timeout"])
-        .await;
-    place
-        .server_fails(&["--no-such-flag"], &["--no-such-flag"])
-        .await;
+    let Some(place) = Built::found() else {
+        return;
+    };
+    server_fails(
+        &place,
+        &["--http-listen", "everywhere"],
+        &["--http-listen", "everywhere"],
+    )
+    .await;
+    server_fails(&place, &["--dial-timeout", "0s"], &["--dial-timeout"]).await;
+    server_fails(&place, &["--no-such-flag"], &["--no-such-flag"]).await;
     fails(&place.agent, &["run"], &["--server"]).await;
     fails(&place.agent, &["run", "--server", "nowhere"], &["nowhere"]).await;
     // A secret in the process list is refused, with what to do instead.
@@ -258,7 +210,9 @@ async fn flags_that_make_no_sense_are_told_with_their_names() {
 
 #[tokio::test]
 async fn commands_without_a_server_say_so() {
-    let Some(place) = place() else { return };
+    let Some(place) = Built::found() else {
+        return;
+    };
     let state = place.path("nobody");
     for command in [
         vec!["nodes"],

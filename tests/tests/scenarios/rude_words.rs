@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use edge_tunnel_tests::caller::{self, get};
 use edge_tunnel_tests::logs;
-use edge_tunnel_tests::process::{self, Process};
+use edge_tunnel_tests::process::{Built, bound};
 use edge_tunnel_tests::server::Server;
 use edge_tunnel_tests::stranger::{Door, Rude, Then, hello};
 use tokio::task::JoinSet;
@@ -60,29 +60,19 @@ async fn a_thousand_knocks_are_counted_and_not_a_thousand_lines() {
 
 #[tokio::test]
 async fn nothing_that_a_stranger_says_begins_a_line_or_steers_a_terminal() {
-    let Some(program) = process::binary("edge-tunnel-server") else {
+    let Some(place) = Built::found() else {
         return;
     };
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let (uds, state) = (path("connect.sock"), path("state"));
-    let mut line = vec!["run", "--log-level", "debug", "--agents-proxy-protocol"];
-    for flag in [
-        "--agents-listen",
-        "--tls-listen",
-        "--http-listen",
-        "--connect-listen",
-        "--admin-listen",
-    ] {
-        line.extend([flag, "127.0.0.1:0"]);
-    }
-    line.extend(["--connect-uds", &uds, "--state-dir", &state]);
-    let mut server = Process::start(&program, &line);
+    let uds = place.path("connect.sock");
+    let mut server = place.start_server(&[
+        "--log-level",
+        "debug",
+        "--agents-proxy-protocol",
+        "--connect-uds",
+        &uds,
+    ]);
     let started = server.says("server starts").await;
-    let at = |name: &str| -> std::net::SocketAddr {
-        let rest = started.split(&format!("{name}=")).nth(1).unwrap();
-        rest.split(' ').next().unwrap().parse().unwrap()
-    };
+    let at = |name: &str| bound(&started, name);
     let evil = "x\r\n2026-01-01T00:00:00Z ERROR the disk burns\x1b[2J\x07\u{9b}31m\n";
     let tcp = |name| Door::Tcp(at(name));
     let mut sni = hello("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example");

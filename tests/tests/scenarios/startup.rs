@@ -7,11 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command, CommandFactory as _};
-use edge_tunnel_tests::process::{self, Process};
+use edge_tunnel_tests::process::{self, Built, Process};
 use edge_tunnel_tests::wait::{SOON, give_up, within};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use tempfile::TempDir;
 
 /// Flags that take any text: what is wrong with it is seen when it is used.
 const FREE: &[&str] = &[
@@ -28,21 +27,6 @@ const FREE: &[&str] = &[
 
 /// What is no value of any other flag.
 const BAD: &str = "\u{b7}nonsense\u{b7}";
-
-struct Programs {
-    server: PathBuf,
-    agent: PathBuf,
-    dir: TempDir,
-}
-
-/// `None` where the programs were not built, which was said.
-fn programs() -> Option<Programs> {
-    Some(Programs {
-        server: process::binary("edge-tunnel-server")?,
-        agent: process::binary("edge-tunnel-agent")?,
-        dir: tempfile::tempdir().unwrap(),
-    })
-}
 
 /// How a program that did not start ended: its exit code and what it said.
 async fn ended(mut command: tokio::process::Command, what: &str) -> (i32, String) {
@@ -74,7 +58,9 @@ fn flags(command: &Command, words: &[String]) -> Vec<(Vec<String>, Arg)> {
 
 #[tokio::test]
 async fn a_value_that_is_none_is_told_with_its_flag_and_its_variable() {
-    let Some(programs) = programs() else { return };
+    let Some(programs) = Built::found() else {
+        return;
+    };
     let server = edge_tunnel_server::config::Cli::command();
     let agent = edge_tunnel_agent::config::Cli::command();
     let mut seen = BTreeSet::new();
@@ -107,42 +93,21 @@ async fn a_value_that_is_none_is_told_with_its_flag_and_its_variable() {
     assert!(seen.len() >= 25, "{seen:?}");
 }
 
-impl Programs {
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).display().to_string()
-    }
+fn agent_line(programs: &Built, more: &[&str]) -> Vec<String> {
+    let state = programs.path("agent");
+    let own = [
+        ("--server", "127.0.0.1:1"),
+        ("--node-name", "startup"),
+        ("--admin-listen", "127.0.0.1:0"),
+        ("--state-dir", state.as_str()),
+    ];
+    process::line("run", &own, more)
+}
 
-    /// A server on free ports, with `more` in place of or behind these flags.
-    fn server(&self, more: &[&str]) -> Vec<String> {
-        let state = self.path("server");
-        let own = [
-            ("--agents-listen", "127.0.0.1:0"),
-            ("--tls-listen", "127.0.0.1:0"),
-            ("--http-listen", "127.0.0.1:0"),
-            ("--connect-listen", "127.0.0.1:0"),
-            ("--admin-listen", "127.0.0.1:0"),
-            ("--state-dir", state.as_str()),
-        ];
-        with("run", &own, more)
-    }
-
-    fn agent(&self, more: &[&str]) -> Vec<String> {
-        let state = self.path("agent");
-        let own = [
-            ("--server", "127.0.0.1:1"),
-            ("--node-name", "startup"),
-            ("--admin-listen", "127.0.0.1:0"),
-            ("--state-dir", state.as_str()),
-        ];
-        with("run", &own, more)
-    }
-
-    /// It does not start: exit code 1, and one line of its own with all of `words`.
-    async fn fails(&self, program: &Path, line: &[String], words: &[&str]) {
-        let words_of: Vec<&str> = line.iter().map(String::as_str).collect();
-        let command = process::command(&program.to_owned(), &words_of);
-        told(ended(command, &line.join(" ")).await, line, words);
-    }
+/// It does not start: exit code 1, and one line of its own with all of `words`.
+async fn fails(program: &PathBuf, line: &[String], words: &[&str]) {
+    let command = process::command(program, line);
+    told(ended(command, &line.join(" ")).await, line, words);
 }
 
 fn told((code, said): (i32, String), line: &[String], words: &[&str]) {
@@ -155,17 +120,6 @@ fn told((code, said): (i32, String), line: &[String], words: &[&str]) {
     for word in words {
         assert!(own[0].contains(word), "{line:?}: {word:?} is not in {said}");
     }
-}
-
-fn with(command: &str, own: &[(&str, &str)], more: &[&str]) -> Vec<String> {
-    let mut line = vec![command.to_owned()];
-    for (flag, value) in own {
-        if !more.contains(flag) {
-            line.extend([(*flag).to_owned(), (*value).to_owned()]);
-        }
-    }
-    line.extend(more.iter().map(ToString::to_string));
-    line
 }
 
 /// All that is below a folder.
@@ -183,11 +137,11 @@ fn below(folder: &Path) -> BTreeSet<PathBuf> {
 
 #[tokio::test]
 async fn what_a_server_cannot_have_it_names_and_it_leaves_nothing_behind() {
-    let Some(programs) = programs() else { return };
+    let Some(programs) = Built::found() else {
+        return;
+    };
     // Once, for its state.
-    let line = programs.server(&[]);
-    let line: Vec<&str> = line.iter().map(String::as_str).collect();
-    let mut server = Process::start(&programs.server, &line);
+    let mut server = programs.start_server(&[]);
     server.says("server starts").await;
     assert_eq!(server.terminate().await, Some(0));
     let state = PathBuf::from(programs.path("server"));
@@ -247,9 +201,7 @@ async fn what_a_server_cannot_have_it_names_and_it_leaves_nothing_behind() {
             vec!["192.0.2.1:1", "--http-listen"],
         ),
     ] {
-        programs
-            .fails(&programs.server, &programs.server(&more), &words)
-            .await;
+        fails(&programs.server, &programs.server_line(&more), &words).await;
         assert_eq!(below(programs.dir.path()), before, "{more:?}");
     }
     assert_eq!(fs::read(&file).unwrap(), b"precious");
@@ -257,10 +209,11 @@ async fn what_a_server_cannot_have_it_names_and_it_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_state_that_is_no_state_is_told_by_its_file() {
-    let Some(programs) = programs() else { return };
-    let line = programs.server(&[]);
-    let words: Vec<&str> = line.iter().map(String::as_str).collect();
-    let mut server = Process::start(&programs.server, &words);
+    let Some(programs) = Built::found() else {
+        return;
+    };
+    let line = programs.server_line(&[]);
+    let mut server = Process::start(&programs.server, &line);
     server.says("server starts").await;
     assert_eq!(server.terminate().await, Some(0));
     let ca = PathBuf::from(programs.path("server/ca"));
@@ -269,28 +222,22 @@ async fn a_state_that_is_no_state_is_told_by_its_file() {
 
     for damage in ["", "{", "[]", "\0\0\0", &whole[..whole.len() / 2]] {
         fs::write(&ca, damage).unwrap();
-        programs
-            .fails(&programs.server, &line, &[&path, "damaged", "backup"])
-            .await;
+        fails(&programs.server, &line, &[&path, "damaged", "backup"]).await;
         assert_eq!(fs::read_to_string(&ca).unwrap(), damage, "it is left alone");
     }
     fs::remove_file(&ca).unwrap();
     fs::create_dir(&ca).unwrap();
-    programs
-        .fails(&programs.server, &line, &[&path, "it is no file"])
-        .await;
+    fails(&programs.server, &line, &[&path, "it is no file"]).await;
     fs::remove_dir(&ca).unwrap();
     mkfifo(&ca, Mode::S_IRWXU).unwrap();
-    programs
-        .fails(&programs.server, &line, &[&path, "it is no file"])
-        .await;
+    fails(&programs.server, &line, &[&path, "it is no file"]).await;
     fs::remove_file(&ca).unwrap();
 
     // What a later version has added is left alone, and a key that others can read is told.
     let later = whole.replacen('{', "{\"later\": {\"x\": [1]},", 1);
     fs::write(&ca, later).unwrap();
     fs::set_permissions(&ca, fs::Permissions::from_mode(0o644)).unwrap();
-    let mut server = Process::start(&programs.server, &words);
+    let mut server = Process::start(&programs.server, &line);
     let told = server.says("can be read by other users").await;
     assert!(told.contains(&path) && told.contains("0600"), "{told}");
     server.says("server starts").await;
@@ -308,10 +255,12 @@ fn on_a_full_disk(program: &Path, line: &[String]) -> tokio::process::Command {
 
 #[tokio::test]
 async fn a_disk_without_room_is_told_by_both() {
-    let Some(programs) = programs() else { return };
+    let Some(programs) = Built::found() else {
+        return;
+    };
     for (program, line) in [
-        (&programs.server, programs.server(&[])),
-        (&programs.agent, programs.agent(&[])),
+        (&programs.server, programs.server_line(&[])),
+        (&programs.agent, agent_line(&programs, &[])),
     ] {
         let command = on_a_full_disk(program, &line);
         let state = line.last().unwrap().clone();
@@ -328,30 +277,30 @@ async fn a_disk_without_room_is_told_by_both() {
 
 #[tokio::test]
 async fn what_an_agent_cannot_use_it_names() {
-    let Some(programs) = programs() else { return };
+    let Some(programs) = Built::found() else {
+        return;
+    };
     let state = PathBuf::from(programs.path("agent"));
     fs::create_dir(&state).unwrap();
     for name in ["key.pem", "bundle.pem", "certificate.pem"] {
         for content in ["", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n"] {
             let path = state.join(name);
             fs::write(&path, content).unwrap();
-            programs
-                .fails(
-                    &programs.agent,
-                    &programs.agent(&[]),
-                    &[path.to_str().unwrap(), "cannot be used", "restore it"],
-                )
-                .await;
+            fails(
+                &programs.agent,
+                &agent_line(&programs, &[]),
+                &[path.to_str().unwrap(), "cannot be used", "restore it"],
+            )
+            .await;
             fs::remove_file(&path).unwrap();
         }
         fs::create_dir(state.join(name)).unwrap();
-        programs
-            .fails(
-                &programs.agent,
-                &programs.agent(&[]),
-                &[name, "it is no file"],
-            )
-            .await;
+        fails(
+            &programs.agent,
+            &agent_line(&programs, &[]),
+            &[name, "it is no file"],
+        )
+        .await;
         fs::remove_dir(state.join(name)).unwrap();
     }
     let (file, missing, pipe) = (
@@ -368,26 +317,23 @@ async fn what_an_agent_cannot_use_it_names() {
         (&pipe, "it is no file"),
         (&folder, "it is no file"),
     ] {
-        programs
-            .fails(
-                &programs.agent,
-                &programs.agent(&["--policy-file", policy]),
-                &["policy file", policy, words],
-            )
-            .await;
+        fails(
+            &programs.agent,
+            &agent_line(&programs, &["--policy-file", policy]),
+            &["policy file", policy, words],
+        )
+        .await;
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();
-    programs
-        .fails(
-            &programs.agent,
-            &programs.agent(&["--admin-listen", &at]),
-            &[&at, "--admin-listen"],
-        )
-        .await;
+    fails(
+        &programs.agent,
+        &agent_line(&programs, &["--admin-listen", &at]),
+        &[&at, "--admin-listen"],
+    )
+    .await;
     // A token's file is looked at when the agent needs it; a pipe must not keep it from being stopped.
-    let line = programs.agent(&["--token-file", &pipe]);
-    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let line = agent_line(&programs, &["--token-file", &pipe]);
     let mut agent = Process::start(&programs.agent, &line);
     let told = agent.says("is no file").await;
     assert!(
