@@ -16,6 +16,7 @@ pub mod id;
 pub mod identity;
 pub mod message;
 pub mod mux;
+pub mod parts;
 pub mod places;
 pub mod shutdown;
 pub mod splice;

@@ -7,6 +7,7 @@ use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::id::{InstanceId, NodeName};
 use edge_tunnel_proto::identity::Live;
+use edge_tunnel_proto::parts::Parts;
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::telemetry::health::Health;
 use edge_tunnel_proto::telemetry::systemd;
@@ -23,7 +24,7 @@ use crate::policy::live::Policy;
 use crate::session::{self, Context};
 use crate::uplink::{self, Uplink};
 use crate::{admin, serve};
-use parts::Parts;
+use parts::watch_until;
 
 mod parts;
 
@@ -207,7 +208,7 @@ impl App {
                 () = shutdown.draining().cancelled() => {}
             }
         };
-        if let Err(died) = parts.watch_until(stop).await {
+        if let Err(died) = watch_until(&mut parts, stop).await {
             error!("{died}");
             broken.cancel();
         }

@@ -15,13 +15,11 @@ use edge_tunnel_proto::telemetry::{LogFilter, LogFormat, version};
 use crate::policy::rule::{PortSet, Rule};
 use crate::policy::{LOOPBACK_PORTS, Rules};
 
-pub use listen::{Listen, ListenError};
+pub use edge_tunnel_cli::{Listen, ListenError};
 pub use node_name::{NodeNameError, node_name};
 pub use server::{ServerAddress, ServerAddressError, Transports};
 pub use token::{TokenError, TokenSource, TokenText};
 
-mod environment;
-mod listen;
 mod misplaced;
 mod node_name;
 mod server;
@@ -94,7 +92,8 @@ pub struct Uplink {
         long,
         env = "EDGE_TUNNEL_ADMIN_LISTEN",
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:10266"
+        default_value = "127.0.0.1:10266",
+        value_parser = listen
     )]
     pub admin_listen: Listen,
 }
@@ -237,7 +236,7 @@ impl Cli {
         misplaced::refuse(&mut command, &line, |name| std::env::var_os(name))?;
         let matches = match command.try_get_matches_from_mut(&line) {
             Ok(matches) => matches,
-            Err(error) => return Err(environment::explained(error, &command, &line)),
+            Err(error) => return Err(edge_tunnel_cli::explained(error, &command, &line)),
         };
         if matches
             .subcommand()
@@ -269,6 +268,11 @@ fn span(text: &str, least: u64, most: u64) -> Result<Duration, String> {
         shown(least),
         shown(most)
     ))
+}
+
+/// A flag that says where to listen.
+fn listen(text: &str) -> Result<Listen, ListenError> {
+    Listen::parse(text, "127.0.0.1:10266 or [::1]:10266")
 }
 
 #[cfg(test)]

@@ -16,11 +16,9 @@ pub use commands::{
     AdminSocketArgs, CaCommand, IssueClient, Nodes, NodesCommand, Output, TokenCommand,
     TokenCreate, TokenFor, TokenRevoke,
 };
-pub use listen::{Listen, ListenError};
+pub use edge_tunnel_cli::{Listen, ListenError};
 
 mod commands;
-mod environment;
-mod listen;
 
 /// Where the server keeps its CA, registrations and tokens.
 pub const STATE_DIR: &str = "/var/lib/edge-tunnel-server";
@@ -46,7 +44,7 @@ impl Cli {
     pub fn parse_all() -> Result<Self, clap::Error> {
         let line: Vec<_> = std::env::args_os().collect();
         Self::try_parse_from(&line)
-            .map_err(|error| environment::explained(error, &Self::command(), &line))
+            .map_err(|error| edge_tunnel_cli::explained(error, &Self::command(), &line))
     }
 }
 
@@ -121,7 +119,8 @@ pub struct RunConfig {
         long,
         env = "EDGE_TUNNEL_TLS_LISTEN",
         value_name = "IP:PORT",
-        default_value = "0.0.0.0:10263"
+        default_value = "0.0.0.0:10263",
+        value_parser = listen
     )]
     pub tls_listen: Listen,
 
@@ -131,7 +130,8 @@ pub struct RunConfig {
         long,
         env = "EDGE_TUNNEL_HTTP_LISTEN",
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:10264"
+        default_value = "127.0.0.1:10264",
+        value_parser = listen
     )]
     pub http_listen: Listen,
 
@@ -150,7 +150,8 @@ pub struct RunConfig {
         long,
         env = "EDGE_TUNNEL_CONNECT_LISTEN",
         value_name = "IP:PORT",
-        default_value = "0.0.0.0:10271"
+        default_value = "0.0.0.0:10271",
+        value_parser = listen
     )]
     pub connect_listen: Listen,
 
@@ -176,7 +177,8 @@ pub struct RunConfig {
         long,
         env = "EDGE_TUNNEL_ADMIN_LISTEN",
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:10265"
+        default_value = "127.0.0.1:10265",
+        value_parser = listen
     )]
     pub admin_listen: Listen,
 
@@ -303,6 +305,11 @@ fn bound(seconds: u64) -> String {
         Some((length, unit)) => format!("{}{unit}", seconds / length),
         None => format!("{seconds}s"),
     }
+}
+
+/// A flag that says where to listen.
+fn listen(text: &str) -> Result<Listen, ListenError> {
+    Listen::parse(text, "0.0.0.0:10263 or [::]:10263")
 }
 
 #[cfg(test)]

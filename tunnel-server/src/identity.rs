@@ -57,18 +57,6 @@ pub enum OpenError {
     /// The CA.
     #[error(transparent)]
     Ca(#[from] CaError),
-    /// There are nodes, and the CA that signed their certificates is gone.
-    #[error(
-        "there is no `ca` in {} although {nodes} nodes are registered there: it was lost, or another folder is meant (--state-dir). \
-         Restore it from a backup; without one, move `registrations` and `tokens` away, and a new CA is made: every node \
-         must then enrol anew, and every client be issued anew", folder.display()
-    )]
-    CaLost {
-        /// The state folder.
-        folder: PathBuf,
-        /// How many nodes are registered.
-        nodes: usize,
-    },
 }
 
 /// What identities are built from.
@@ -126,13 +114,11 @@ impl Identity {
         } = settings;
         let store = Store::open(&state_dir)?;
         let registrations = Registrations::open(store.clone(), clock.clone())?;
-        let nodes = registrations.list().len();
-        if operator_ca.is_none() && nodes > 0 && !Ca::is_in(&store)? {
-            let folder = state_dir;
-            return Err(OpenError::CaLost { folder, nodes });
-        }
         let ca = Arc::new(match operator_ca {
-            None => Ca::embedded(store.clone(), &trust_domain, &clock)?,
+            None => {
+                let registered = registrations.list().len();
+                Ca::embedded(store.clone(), &trust_domain, &clock, registered)?
+            }
             Some(files) => Ca::operator(files, &trust_domain, &clock)?,
         });
         store.warn_if_open(&Key::authority());

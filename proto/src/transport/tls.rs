@@ -85,12 +85,7 @@ where
     ) -> Result<Connected, HandshakeError> {
         let tls = self.start.into_stream(config).await;
         let tls = tls.map_err(HandshakeError::of_tls)?;
-        let (_, session) = tls.get_ref();
-        let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
-        let certificates = session
-            .peer_certificates()
-            .map(certificates_of)
-            .unwrap_or_default();
+        let (alpn, certificates) = shown(tls.get_ref().1);
         let lane = start(tls, Side::Server, SERVER_LIMITS, budget, tasks);
         Ok(Connected {
             lane,
@@ -144,12 +139,7 @@ pub async fn connect(
         .connect(name, Ahead::new(tcp))
         .await
         .map_err(dialled)?;
-    let (_, session) = tls.get_ref();
-    let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
-    let certificates = session
-        .peer_certificates()
-        .map(certificates_of)
-        .unwrap_or_default();
+    let (alpn, certificates) = shown(tls.get_ref().1);
     let lane = start(tls, Side::Client, AGENT_LIMITS, budget, tasks);
     Ok(Connected {
         lane,
@@ -167,13 +157,19 @@ fn dialled(error: io::Error) -> HandshakeError {
     }
 }
 
-fn certificates_of(
-    chain: &[rustls_pki_types::CertificateDer<'_>],
-) -> Vec<rustls_pki_types::CertificateDer<'static>> {
-    chain
+/// What a handshake has shown of the other side: the protocol that was agreed on, and its certificates.
+fn shown(
+    session: &rustls::CommonState,
+) -> (
+    Option<Vec<u8>>,
+    Vec<rustls_pki_types::CertificateDer<'static>>,
+) {
+    let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+    let chain = session.peer_certificates().unwrap_or_default();
+    let own = chain
         .iter()
-        .map(|certificate| certificate.clone().into_owned())
-        .collect()
+        .map(|certificate| certificate.clone().into_owned());
+    (alpn, own.collect())
 }
 
 fn start<I>(io: I, side: Side, limits: Limits, budget: &Budget, tasks: &TaskTracker) -> Lane

@@ -1,10 +1,9 @@
 //! What only serves the rest of the server, and ends with it: pages, commands, the watch over revocations. None of them
 //! ends by itself, so one that does is a fault that must not go unseen.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinSet};
+use edge_tunnel_proto::parts::{Ended, Parts};
 use tracing::warn;
 
 use crate::identity::Identity;
@@ -14,10 +13,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 
 /// The parts, by name. They end when this drops.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
-    tasks: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
-}
+pub(super) struct Aside(Parts);
 
 /// One of them has ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,24 +33,19 @@ impl Aside {
         part: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let id = self.tasks.spawn(task).id();
-        self.names.insert(id, part);
+        self.0.spawn(part, task);
     }
 
     /// Waits until one of them ends. Cancel safe.
     pub(super) async fn died(&mut self) -> Died {
-        let (id, why) = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => (id, "it ended".to_owned()),
-            Some(Err(error)) => (error.id(), error.to_string()),
-            None => std::future::pending().await,
-        };
-        let part = self.names.get(&id).copied().unwrap_or("a part");
+        let Ended { part, error } = self.0.ended().await;
+        let why = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
         Died { part, why }
     }
 
     /// Ends them all, and waits until they have.
     pub(super) async fn shutdown(mut self) {
-        self.tasks.shutdown().await;
+        self.0.shutdown().await;
     }
 }
 

@@ -242,7 +242,7 @@ impl From<CaError> for ControlError {
             CaError::Operators | CaError::WrongStep { .. } | CaError::Expired(_) => {
                 Self::Conflict(error.to_string())
             }
-            CaError::Unusable(_) | CaError::Sign(_) | CaError::Key(_) => {
+            CaError::Lost { .. } | CaError::Unusable(_) | CaError::Sign(_) | CaError::Key(_) => {
                 Self::Internal(error.to_string())
             }
         }

@@ -80,14 +80,22 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// Opens the CA in the store; makes one when there is none.
+    /// Opens the CA in the store. Where there is none it makes one, unless so many nodes are `registered`, which hold
+    /// certificates of one that was.
     pub(super) fn embedded(
         store: Store,
         trust_domain: &TrustDomain,
         clock: &Clock,
+        registered: usize,
     ) -> Result<Self, CaError> {
         let mut made = false;
-        if !Self::is_in(&store)? {
+        if store.read::<Record>(&Key::authority())?.is_none() {
+            if registered > 0 {
+                return Err(CaError::Lost {
+                    folder: store.folder().to_owned(),
+                    nodes: registered,
+                });
+            }
             let record = Record::new(trust_domain, clock.now())?;
             match store.write(&Key::authority(), &record, None) {
                 Ok(_) => made = true,
@@ -101,11 +109,6 @@ impl Ca {
             info!(pin = %ca.pin(), "made a CA of this installation's own");
         }
         Ok(ca)
-    }
-
-    /// Whether the store has one.
-    pub(super) fn is_in(store: &Store) -> Result<bool, StoreError> {
-        Ok(store.read::<Record>(&Key::authority())?.is_some())
     }
 
     /// Opens a CA that the operator gives.

@@ -66,6 +66,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn folders(&self) -> [PathBuf; 3] {
         let of = |kind: Kind| self.folder.join(kind.folder());
         [

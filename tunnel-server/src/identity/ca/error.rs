@@ -1,5 +1,7 @@
 //! Why the CA could not do something.
 
+use std::path::PathBuf;
+
 use super::{Phase, Step};
 use crate::identity::grant::GrantError;
 use crate::identity::store::StoreError;
@@ -10,6 +12,18 @@ pub enum CaError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There are nodes, and the CA that signed their certificates is gone.
+    #[error(
+        "there is no `ca` in {} although {nodes} nodes are registered there: it was lost, or another folder is meant (--state-dir). \
+         Restore it from a backup; without one, move `registrations` and `tokens` away, and a new CA is made: every node \
+         must then enrol anew, and every client be issued anew", folder.display()
+    )]
+    Lost {
+        /// The state folder.
+        folder: PathBuf,
+        /// How many nodes are registered.
+        nodes: usize,
+    },
     /// What stands in the store, or in the operator's files, is no CA.
     #[error("{0}")]
     Unusable(String),

@@ -15,7 +15,7 @@ fn clock() -> Clock {
 
 fn embedded(folder: &std::path::Path, clock: &Clock) -> Arc<Ca> {
     let store = Store::open(folder).unwrap();
-    Arc::new(Ca::embedded(store, &TrustDomain::default(), clock).unwrap())
+    Arc::new(Ca::embedded(store, &TrustDomain::default(), clock, 0).unwrap())
 }
 
 fn leaf(files: &Files) -> CertificateDer<'static> {
@@ -307,7 +307,7 @@ fn a_damaged_ca_is_named() {
     embedded(folder.path(), &clock());
     fs::write(folder.path().join("ca"), "{}").unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let words = Ca::embedded(store, &TrustDomain::default(), &clock())
+    let words = Ca::embedded(store, &TrustDomain::default(), &clock(), 0)
         .unwrap_err()
         .to_string();
     assert!(words.contains("/ca is damaged"), "{words}");

@@ -8,11 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// `error`, which came of `line` and the environment, with the variable's name where the value is the environment's.
 #[must_use]
-pub(super) fn explained(
-    mut error: clap::Error,
-    command: &Command,
-    line: &[OsString],
-) -> clap::Error {
+pub fn explained(mut error: clap::Error, command: &Command, line: &[OsString]) -> clap::Error {
     let of_a_value = matches!(
         error.kind(),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue

@@ -1,0 +1,7 @@
+//! What the command lines of both programs have in common. It knows clap, which `edge-tunnel-proto` does not.
+
+mod environment;
+mod listen;
+
+pub use environment::explained;
+pub use listen::{Listen, ListenError};
