@@ -8,6 +8,7 @@
 //! and so does their end. Only then is the failure told.
 
 mod near;
+mod orphan;
 mod parting;
 
 use std::io;
@@ -15,14 +16,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use crate::code::Code;
 use crate::mux::STREAM_WINDOW_MAX;
 use crate::stream::{Stream, StreamError};
 use near::Near;
-pub use near::Reset;
+pub use near::Socket;
+use orphan::Orphan;
 pub use parting::Parting;
 
 /// How much is read from the socket at once, in bytes.
@@ -43,9 +45,19 @@ pub enum SpliceError {
     Far(StreamError),
 }
 
+/// Who is at the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The caller, whose stream it is: where nothing moves and the caller is gone, the stream is broken off. A socket
+    /// tells of that by itself only who reads from it or writes to it.
+    Caller,
+    /// The target. What it has said before it was gone waits for its caller, as long as that lives.
+    Target,
+}
+
 /// How a splice went.
 #[derive(Debug)]
-pub struct Outcome<S: Reset> {
+pub struct Outcome<S: Socket> {
     /// Bytes from the socket into the stream.
     pub sent: u64,
     /// Bytes from the stream into the socket.
@@ -58,27 +70,26 @@ pub struct Outcome<S: Reset> {
 
 /// Carries bytes between `near` and `far` until both directions have ended or failed. Dropped before that, it breaks
 /// both off.
-pub async fn splice<S>(near: S, far: Stream) -> Outcome<S>
-where
-    S: AsyncRead + AsyncWrite + Reset + Unpin,
-{
+pub async fn splice<S: Socket>(near: S, far: Stream, side: Side) -> Outcome<S> {
     let mut splice = Splice {
         near: Near::new(near),
         far,
         up: Up::default(),
         down: Down::default(),
         discarded: 0,
+        orphan: (side == Side::Caller).then(Orphan::default),
     };
     let result = std::future::poll_fn(|cx| splice.poll(cx)).await;
     splice.part(result).await
 }
 
-struct Splice<S: Reset> {
+struct Splice<S: Socket> {
     near: Near<S>,
     far: Stream,
     up: Up,
     down: Down,
     discarded: usize,
+    orphan: Option<Orphan>,
 }
 
 /// From the socket to the stream.
@@ -102,7 +113,7 @@ struct Down {
     over: Option<Result<(), io::ErrorKind>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
+impl<S: Socket> Splice<S> {
     /// Ready when neither direction goes on.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpliceError>> {
         // The stream's news first: when both sides fail at once, the far end's reason says more.
@@ -128,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
             };
         }
         match (self.down.over, &self.up.over) {
-            (None, None | Some(Ok(()))) => Poll::Pending,
+            (None, None | Some(Ok(()))) => self.poll_gone(cx).map(|()| near(GONE)),
             // All is read to its end. That nobody takes what goes up may still be said.
             (Some(Ok(())), None) => self.far.poll_broken(cx).map(far),
             (Some(Ok(())), Some(Ok(()))) => Poll::Ready(match self.far.poll_broken(cx) {
@@ -227,6 +238,20 @@ impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
             .map_err(SpliceError::Near)
     }
 
+    /// Ready when the socket's peer is found to be gone.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(orphan) = &mut self.orphan else {
+            return Poll::Pending;
+        };
+        // A socket that is being read from tells by itself, and one that was told its end looks no other than one that
+        // is gone.
+        let unread = self.up.ended || !self.up.buffer.is_empty();
+        let moved = self.up.count + self.down.count;
+        orphan.poll(cx, unread && !self.down.ended, moved, || {
+            self.near.io.is_gone()
+        })
+    }
+
     /// Ready when too much of it has come.
     fn discard_far(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.discarded < DISCARD_MAX {
@@ -290,6 +315,9 @@ impl<S: AsyncRead + AsyncWrite + Reset + Unpin> Splice<S> {
         }
     }
 }
+
+/// What the socket of a peer that is gone would say to who reads from it.
+const GONE: io::ErrorKind = io::ErrorKind::ConnectionReset;
 
 fn near(kind: io::ErrorKind) -> Result<(), SpliceError> {
     Err(SpliceError::Near(kind.into()))

@@ -16,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use edge_tunnel_proto::splice::Reset as _;
+use edge_tunnel_proto::splice::Socket as _;
 use edge_tunnel_proto::sync::Mutex;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

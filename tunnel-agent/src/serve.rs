@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::Target;
-use edge_tunnel_proto::splice::{SpliceError, splice};
+use edge_tunnel_proto::splice::{Side, SpliceError, splice};
 use edge_tunnel_proto::stream::{Answer, Incoming};
 use edge_tunnel_proto::transport::LaneStream;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -159,7 +159,7 @@ impl Server {
         };
         debug!(%request, %target, caller, "open");
         // Dropped at its end: a target whose caller is gone gets what was said and no more, as from a caller next to it.
-        let outcome = splice(near, far).await;
+        let outcome = splice(near, far, Side::Target).await;
         self.metrics.carried(outcome.received, outcome.sent);
         self.metrics.ended(match &outcome.result {
             Ok(()) => "clean",

@@ -12,7 +12,7 @@ use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::id::{NodeName, StreamId};
 use edge_tunnel_proto::message::OpenRequest;
-use edge_tunnel_proto::splice::{SpliceError, splice};
+use edge_tunnel_proto::splice::{Side, Socket, SpliceError, splice};
 use edge_tunnel_proto::stream::{OpenFailed, Opening, Stream};
 use edge_tunnel_proto::transport::{OpenError, SERVER_STREAMS};
 use tokio::time::{Instant, timeout};
@@ -26,7 +26,6 @@ pub use metrics::Metrics;
 use crate::identity::Identity;
 use crate::inbound::Inbound;
 use crate::ingress::open::Open;
-use crate::ingress::socket::Socket;
 use crate::refusal::{Kind, Refusal};
 use crate::route::{Route, Routes};
 use crate::sessions::{Session, Sessions};
@@ -217,7 +216,7 @@ impl Open for Relay {
         let (stream, mut account, _held, retired) = carried.into_parts();
         // Unless it gets to say how it ended: the kill, at the end of a drain, is no clean end.
         account.ended(Code::Draining.name());
-        let outcome = splice(client, stream).await;
+        let outcome = splice(client, stream, Side::Caller).await;
         account.carried(outcome.sent, outcome.received);
         account.ended(match &outcome.result {
             Ok(()) => "clean",

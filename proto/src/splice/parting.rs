@@ -3,9 +3,7 @@
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::AsyncRead;
-
-use super::near::{Reset, discard};
+use super::near::{Socket, discard};
 
 /// How long such a peer has to read and to close.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,9 +14,9 @@ const LAST_WORDS: usize = 256 * 1024;
 /// A socket that has ended towards its peer. Dropped, it closes: the system still delivers what was written, unless the
 /// peer sends something, which is answered with a reset that throws it away.
 #[derive(Debug)]
-pub struct Parting<S: Reset>(S);
+pub struct Parting<S: Socket>(S);
 
-impl<S: Reset> Parting<S> {
+impl<S: Socket> Parting<S> {
     pub(super) fn new(mut io: S) -> Self {
         io.end();
         Self(io)
@@ -26,10 +24,7 @@ impl<S: Reset> Parting<S> {
 
     /// Waits until the peer has closed, so that its last words cost it nothing; at most 60 s. It is reset where its
     /// words were lost, which it would not learn otherwise. Cancel safe.
-    pub async fn wait(mut self)
-    where
-        S: AsyncRead + Unpin,
-    {
+    pub async fn wait(mut self) {
         let mut lost = 0;
         let over = std::future::poll_fn(|cx| {
             while lost <= LAST_WORDS {

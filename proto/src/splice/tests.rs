@@ -1,3 +1,5 @@
+mod gone;
+
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -53,7 +55,11 @@ async fn spliced() -> (
 ) {
     let (target, caller) = streams().await;
     let (client, near) = tokio::io::duplex(1024);
-    (client, target, tokio::spawn(splice(near, caller)))
+    (
+        client,
+        target,
+        tokio::spawn(splice(near, caller, Side::Caller)),
+    )
 }
 
 #[tokio::test]
@@ -137,7 +143,7 @@ async fn a_splice_that_does_not_end_in_order_resets_its_socket() {
     for dropped in [true, false] {
         let (mut target, caller) = streams().await;
         let (mut client, near) = tcp().await;
-        let splice = tokio::spawn(splice(near, caller));
+        let splice = tokio::spawn(splice(near, caller, Side::Caller));
         target.write_all(b"some").await.unwrap();
         target.flush().await.unwrap();
         client.read_exact(&mut [0; 4]).await.unwrap();
@@ -155,7 +161,7 @@ async fn a_splice_that_does_not_end_in_order_resets_its_socket() {
 async fn a_splice_that_ends_in_order_ends_its_socket_in_order() {
     let (mut target, caller) = streams().await;
     let (mut client, near) = tcp().await;
-    let splice = tokio::spawn(splice(near, caller));
+    let splice = tokio::spawn(splice(near, caller, Side::Caller));
     client.shutdown().await.unwrap();
     target.shutdown().await.unwrap();
     assert_eq!(target.read(&mut [0; 1]).await.unwrap(), 0);
@@ -168,7 +174,7 @@ async fn a_splice_that_ends_in_order_ends_its_socket_in_order() {
 async fn closed_with_much_unread(reset: bool) -> (Vec<u8>, io::Result<usize>) {
     let (mut target, caller) = streams().await;
     let (mut client, near) = tcp().await;
-    let splice = tokio::spawn(splice(near, caller));
+    let splice = tokio::spawn(splice(near, caller, Side::Caller));
     // More than the stream's first window, less than what two sockets hold.
     let said = vec![9; 150_000];
     client.write_all(&said).await.unwrap();
@@ -214,7 +220,7 @@ async fn what_the_far_end_said_before_it_closed_arrives_while_the_caller_speaks(
     const LARGE: usize = 5_000_000;
     let (mut target, caller) = streams().await;
     let (client, near) = tcp().await;
-    let splice = tokio::spawn(splice(near, caller));
+    let splice = tokio::spawn(splice(near, caller, Side::Caller));
     let told = async {
         target.write_all(&vec![3; LARGE]).await.unwrap();
         target.shutdown().await.unwrap();
@@ -243,7 +249,7 @@ async fn what_the_far_end_said_before_it_closed_arrives_while_the_caller_speaks(
 async fn parted() -> (TcpStream, Parting<TcpStream>) {
     let (mut target, caller) = streams().await;
     let (client, near) = tcp().await;
-    let splice = tokio::spawn(splice(near, caller));
+    let splice = tokio::spawn(splice(near, caller, Side::Caller));
     target.write_all(b"all").await.unwrap();
     target.shutdown().await.unwrap();
     target.abort(Code::Reset, "closed").await;
@@ -297,7 +303,7 @@ async fn a_target_that_took_less_than_the_caller_said_is_no_clean_end() {
     // The target's end and its close come, while much is under way to it and the caller has ended.
     let (mut caller_far, agent_far) = streams().await;
     let (target, near) = tcp().await;
-    let agent = tokio::spawn(splice(near, agent_far));
+    let agent = tokio::spawn(splice(near, agent_far, Side::Target));
     let (mut target_read, mut target_write) = target.into_split();
     target_write.write_all(b"answer").await.unwrap();
     let upload = async {
@@ -329,7 +335,7 @@ async fn a_target_that_took_less_than_the_caller_said_is_no_clean_end() {
 async fn a_stream_that_is_given_up_is_not_read_on_for() {
     let (target, caller) = streams().await;
     let (mut client, near) = tcp().await;
-    let splice = tokio::spawn(splice(near, caller));
+    let splice = tokio::spawn(splice(near, caller, Side::Caller));
     target.abort(Code::Overloaded, "too many").await;
     let written = async { while client.write_all(&[0; 4096]).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(5), written)

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use edge_tunnel_proto::splice::Reset as _;
+use edge_tunnel_proto::splice::Socket as _;
 use edge_tunnel_proto::sync::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};

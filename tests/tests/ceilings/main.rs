@@ -6,6 +6,8 @@
 mod half_open;
 mod hostile;
 mod idle;
+mod readers;
+mod silent;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The accept loop: it only accepts. What comes of a connection happens in a task of its own.
 
 use edge_tunnel_proto::accepting::Accepting;
+use edge_tunnel_proto::splice::Socket;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use tracing::Instrument as _;
 
 use super::Context;
 use super::open::Open;
-use super::socket::Socket;
 
 /// How many connections one listener serves at a time; more wait in the kernel's queue. Each listener has permits of
 /// its own: they are taken before it is known who comes, and strangers on a port must not keep out the callers of

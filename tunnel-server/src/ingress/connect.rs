@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use edge_tunnel_proto::id::{Destination, RequestId};
+use edge_tunnel_proto::splice::Socket;
 use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ use super::answer::{self, Unservable};
 use super::bind::Tcp;
 use super::head::{self, Framing, Head, Scanner};
 use super::open::Open;
-use super::socket::{Socket, part};
+use super::socket::part;
 use super::unix::Unix;
 use crate::identity::Grant;
 use crate::inbound::{Caller, Inbound, Way};

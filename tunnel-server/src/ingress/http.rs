@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_tunnel_proto::splice::Socket;
 use edge_tunnel_proto::sync::Mutex;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,7 +26,6 @@ use super::Context;
 use super::accept::accept_loop;
 use super::bind::Tcp;
 use super::open::Open;
-use super::socket::Socket;
 use crate::route::Routes;
 
 mod activity;

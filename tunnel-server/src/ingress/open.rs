@@ -1,12 +1,13 @@
 //! Where the ways in meet what opens streams: one trait, so that they run on memory alone in tests.
 
 use bytes::Bytes;
+use edge_tunnel_proto::splice::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::metrics::OPENED;
-use super::socket::{Prefixed, Socket, part};
+use super::socket::{Prefixed, part};
 use crate::inbound::Inbound;
 use crate::refusal::Refusal;
 use crate::route::Route;

@@ -1,5 +1,4 @@
-//! A caller's connection, whatever carries it: bytes both ways, a reset, and a parting that lets a last
-//! answer arrive.
+//! A caller's connection: bytes that were read ahead of it, and a parting that lets a last answer arrive.
 
 use std::io;
 use std::pin::Pin;
@@ -7,44 +6,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use edge_tunnel_proto::splice::Reset;
+use edge_tunnel_proto::splice::Socket;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::server::TlsStream;
 
 /// How long, and for how many bytes, a caller that was refused may still talk before the connection drops.
 const PARTING_TIME: Duration = Duration::from_secs(1);
 const PARTING_BYTES: usize = 64 * 1024;
-
-/// A caller's connection.
-pub trait Socket: AsyncRead + AsyncWrite + Reset + Unpin + Send + 'static {
-    /// Whether the connection is known to be dead: reset, or its keep-alive probes unanswered. Behind the peer's end
-    /// no read tells that any more. A kind of socket that cannot know says no.
-    fn is_dead(&self) -> bool {
-        false
-    }
-}
-
-impl Socket for TcpStream {
-    fn is_dead(&self) -> bool {
-        // ENOTCONN: it takes a failure to disconnect a socket (`inet_getname` in Linux's net/ipv4/af_inet.c), and
-        // unlike SO_ERROR this can be asked as often as one likes.
-        self.peer_addr().is_err()
-    }
-}
-
-impl Socket for UnixStream {}
-
-impl<S: Socket> Socket for TlsStream<S> {}
-
-impl<C: Socket> Socket for Prefixed<C> {
-    fn is_dead(&self) -> bool {
-        self.io.is_dead()
-    }
-}
-
-#[cfg(test)]
-impl Socket for tokio::io::DuplexStream {}
 
 /// A connection of which some bytes were read ahead: they come first.
 #[derive(Debug)]
@@ -60,13 +27,17 @@ impl<C> Prefixed<C> {
     }
 }
 
-impl<C: Reset> Reset for Prefixed<C> {
+impl<C: Socket> Socket for Prefixed<C> {
     fn reset(&mut self) {
         self.io.reset();
     }
 
     fn end(&mut self) {
         self.io.end();
+    }
+
+    fn is_gone(&self) -> bool {
+        self.io.is_gone()
     }
 }
 
@@ -139,6 +110,8 @@ pub(super) async fn part<C: Socket>(mut io: C, answer: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[tokio::test]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use edge_tunnel_proto::id;
 use edge_tunnel_proto::shutdown::Shutdown;
+use edge_tunnel_proto::splice::Socket;
 use edge_tunnel_proto::sync::Mutex;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 
 use super::open::Open;
-use super::socket::Socket;
 use super::{Context, Metrics};
 use crate::inbound::{Inbound, Way};
 use crate::refusal::{Kind, Refusal};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use edge_tunnel_proto::id::{Destination, Host, Port, RequestId};
+use edge_tunnel_proto::splice::Socket;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use self::hello::{Hello, Name, Progress, RAW_MAX};
 use super::accept::accept_loop;
 use super::bind::Tcp;
 use super::open::Open;
-use super::socket::{Socket, part};
+use super::socket::part;
 use super::{Context, answer};
 use crate::inbound::{Caller, Inbound, Way};
 use crate::refusal::{Kind, Refusal};

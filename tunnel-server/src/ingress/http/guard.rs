@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use edge_tunnel_proto::splice::Reset;
+use edge_tunnel_proto::splice::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -17,7 +17,6 @@ use super::activity::{Activity, HEAD_TIME};
 use super::framing::{Framer, Stop};
 use crate::ingress::answer::Unservable;
 use crate::ingress::head::Violation;
-use crate::ingress::socket::Socket;
 
 mod parting;
 
@@ -73,10 +72,10 @@ impl<C: Socket> Guarded<C> {
         (self.activity.owes() || self.behind) && !self.framer.mid_body()
     }
 
-    /// Ready when the connection is dead. Whoever wants to know better asks again: it wakes every [`LOOK`].
-    fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when the caller is gone. Whoever wants to know better asks again: it wakes every [`LOOK`].
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if self.io.is_dead() {
+            if self.io.is_gone() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
             let look = self
@@ -136,7 +135,7 @@ impl<C: Socket> Drop for Guarded<C> {
     }
 }
 
-impl<C: Socket> Reset for Guarded<C> {
+impl<C: Socket> Socket for Guarded<C> {
     fn reset(&mut self) {
         self.io.reset();
     }
@@ -144,11 +143,9 @@ impl<C: Socket> Reset for Guarded<C> {
     fn end(&mut self) {
         self.io.end();
     }
-}
 
-impl<C: Socket> Socket for Guarded<C> {
-    fn is_dead(&self) -> bool {
-        self.io.is_dead()
+    fn is_gone(&self) -> bool {
+        self.io.is_gone()
     }
 }
 
@@ -183,7 +180,7 @@ impl<C: Socket> AsyncRead for Guarded<C> {
                 // that has left, and hyper would take it for that. So the end is kept from hyper while an answer is owed:
                 // to one that has left, that is until its system resets what it gets, or the request's time is over.
                 return if self.owes() {
-                    self.poll_dead(cx)
+                    self.poll_gone(cx)
                 } else {
                     Poll::Ready(Ok(()))
                 };

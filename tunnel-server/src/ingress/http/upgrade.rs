@@ -1,12 +1,13 @@
 //! A request that left HTTP: from the 101 on its connection is bytes both ways.
 
+use edge_tunnel_proto::splice::Socket;
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::guard::Guarded;
 use crate::ingress::open::Open;
-use crate::ingress::socket::{Prefixed, Socket};
+use crate::ingress::socket::Prefixed;
 
 /// Joins the two ends once hyper lets go of them, until both directions have ended.
 pub(super) async fn join<O: Open, C: Socket>(client: OnUpgrade, node: OnUpgrade) {
