@@ -1,6 +1,6 @@
-//! Ports that must be known before they are bound, such as the listeners of `https-proxy-ports`.
+//! Ports that must be known before they are bound, such as the listeners of `https-proxy-ports`, or outlive who has them.
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 
 use rand::RngExt as _;
 
@@ -9,7 +9,7 @@ use crate::wait::give_up;
 /// Below what systems hand out for port 0, so that nobody gets such a port by chance between the look and the use.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
 
-/// A port that is free on loopback.
+/// A port that is free on loopback, over TCP and over UDP.
 ///
 /// # Panics
 /// When a hundred in a row are not.
@@ -17,7 +17,8 @@ const RANGE: std::ops::Range<u16> = 12_000..32_000;
 pub fn free() -> u16 {
     for _ in 0..100 {
         let port = rand::rng().random_range(RANGE);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let at = ("127.0.0.1", port);
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
             return port;
         }
     }

@@ -11,6 +11,7 @@ use edge_tunnel_server::config::{Cli, Command, RunConfig};
 use edge_tunnel_server::pace::Pace;
 use tempfile::TempDir;
 
+use crate::ports;
 use crate::runtime::Program;
 use crate::wait::give_up;
 
@@ -60,7 +61,8 @@ impl Server {
             clock,
             flags: flags.iter().map(ToString::to_string).collect(),
             pace: None,
-            agents: SocketAddr::from(([127, 0, 0, 1], 0)),
+            // No agent's own socket may come by it while the server is away.
+            agents: SocketAddr::from(([127, 0, 0, 1], ports::free())),
             running: None,
         };
         std::fs::create_dir(server.config_dir()).expect("a folder can be made");

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::{Daemon, Surroundings, folder, seen_by};
 use crate::census::Counted;
 use crate::metrics::Metrics;
+use crate::ports;
 use crate::process::{self, binary, bound};
 
 /// A server.
@@ -34,16 +35,17 @@ struct Bound {
 }
 
 impl Bound {
-    const FREE: Self = {
-        let free = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+    fn free() -> Self {
+        let any = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
-            agents: free,
-            tls: free,
-            http: free,
-            connect: free,
-            admin: free,
+            // No agent's own socket may come by it while the server is away.
+            agents: any(ports::free()),
+            tls: any(0),
+            http: any(0),
+            connect: any(0),
+            admin: any(0),
         }
-    };
+    }
 }
 
 impl Cloud {
@@ -72,7 +74,7 @@ impl Cloud {
         let mut cloud = Self {
             program,
             dir,
-            bound: Bound::FREE,
+            bound: Bound::free(),
             flags: flags.iter().map(ToString::to_string).collect(),
             around: around.clone(),
             starts: 0,
@@ -91,7 +93,7 @@ impl Cloud {
         let dir = folder();
         let state = dir.path().join("state");
         std::fs::create_dir(&state).expect("a folder can be made");
-        let words = Self::words(dir.path(), Bound::FREE, &[]);
+        let words = Self::words(dir.path(), Bound::free(), &[]);
         let log = dir.path().join("log");
         Some(
             Daemon::start(&program, around, &state, &words, log)
