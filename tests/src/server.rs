@@ -1,6 +1,6 @@
 //! A server with its folders: started, stopped, killed and started again in place, and told what a person would type.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::ports;
 use crate::runtime::Program;
-use crate::wait::give_up;
+use crate::wait::{SOON, give_up, until};
 
 mod ask;
 
@@ -83,6 +83,13 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_again(&mut self) {
+        // The end of a process frees its ports. Here connections that are dying, thousands of them, hold theirs a while.
+        let agents = self.agents;
+        let look = async || match UdpSocket::bind(agents) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        until("the agents' port is free", SOON, look).await;
         if let Err(error) = self.try_start().await {
             give_up(format!("the server does not start: {error:#}"));
         }
