@@ -37,10 +37,14 @@ pub enum CliError {
     Exists(PathBuf),
 }
 
-/// `token …`
-pub async fn token(command: &TokenCommand, out: &mut impl Write) -> Result<(), CliError> {
+/// `token …`; what is no part of the answer, and yet to be known, goes to `aside`.
+pub async fn token(
+    command: &TokenCommand,
+    out: &mut impl Write,
+    aside: &mut impl Write,
+) -> Result<(), CliError> {
     match command {
-        TokenCommand::Create(wanted) => create_token(wanted, out).await,
+        TokenCommand::Create(wanted) => create_token(wanted, out, aside).await,
         TokenCommand::List(server) => {
             let tokens: Vec<TokenStatus> = ask(server, "GET", "/v1/tokens", &()).await?;
             print(server.output, &tokens, table::tokens(&tokens), out)
@@ -54,7 +58,11 @@ pub async fn token(command: &TokenCommand, out: &mut impl Write) -> Result<(), C
     }
 }
 
-async fn create_token(wanted: &TokenCreate, out: &mut impl Write) -> Result<(), CliError> {
+async fn create_token(
+    wanted: &TokenCreate,
+    out: &mut impl Write,
+    aside: &mut impl Write,
+) -> Result<(), CliError> {
     let subject = match (&wanted.subject.node, &wanted.subject.pattern) {
         (Some(node), _) => TokenSubject::Node {
             name: node.clone(),
@@ -73,6 +81,9 @@ async fn create_token(wanted: &TokenCreate, out: &mut impl Write) -> Result<(), 
         ttl: wanted.ttl,
     };
     let made: CreatedToken = ask(&wanted.server, "POST", "/v1/tokens", &new).await?;
+    if let Some(warning) = &made.warning {
+        writeln!(aside, "warning: {warning}")?;
+    }
     // The token alone, so that `token create … > FILE` makes a token file.
     print(
         wanted.server.output,
@@ -126,15 +137,24 @@ pub async fn issue_client(wanted: &IssueClient, out: &mut impl Write) -> Result<
 
 /// `ca …`
 pub async fn ca(command: &CaCommand, out: &mut impl Write) -> Result<(), CliError> {
-    let (server, method, path) = match command {
-        CaCommand::Show(server) => (server, "GET", "/v1/ca".to_owned()),
-        CaCommand::Rotate(rotate) => {
-            let path = format!("/v1/ca/rotate/{}", rotate.step.name());
-            (&rotate.server, "POST", path)
+    match command {
+        CaCommand::Show(server) => {
+            let status: CaStatus = ask(server, "GET", "/v1/ca", &()).await?;
+            print(server.output, &status, table::ca_file(&status), out)
         }
-    };
-    let status: CaStatus = ask(server, method, &path, &()).await?;
-    print(server.output, &status, table::ca(&status), out)
+        CaCommand::Rotate(rotate) => {
+            let server = &rotate.server;
+            let status: CaStatus = match rotate.step {
+                None => ask(server, "GET", "/v1/ca", &()).await?,
+                Some(step) => {
+                    let now = if rotate.now { "?now" } else { "" };
+                    let path = format!("/v1/ca/rotate/{}{now}", step.name());
+                    ask(server, "POST", &path, &()).await?
+                }
+            };
+            print(server.output, &status, table::ca(&status), out)
+        }
+    }
 }
 
 async fn ask<T: DeserializeOwned>(

@@ -59,9 +59,10 @@ pub enum Output {
 pub enum TokenCommand {
     /// Make a join token and print it
     Create(TokenCreate),
-    /// List the tokens that can still be used, without their secrets
+    /// List the tokens that can still be used, and those of the last week that cannot, with who used them; never their
+    /// secrets
     List(AdminSocketArgs),
-    /// Make a token unusable
+    /// Make a token unusable; nodes that joined by it stay
     Revoke(TokenRevoke),
 }
 
@@ -195,13 +196,15 @@ pub struct IssueClient {
 /// `edge-tunnel-server ca rotate`.
 #[derive(Debug, Args)]
 pub struct Rotate {
-    /// Which step; they come in this order, and `ca show` says which is next
-    #[arg(
-        env = "EDGE_TUNNEL_STEP",
-        value_name = "STEP",
-        default_value = "introduce"
-    )]
-    pub step: Step,
+    /// The step to take; they come in this order. Without one nothing is changed: where the change stands is shown, and
+    /// what the next step would do
+    #[arg(value_name = "STEP")]
+    pub step: Option<Step>,
+
+    /// Do not wait until every connected agent has renewed since the step before: with finish, those that have not are
+    /// shut out and must enrol anew
+    #[arg(long, env = "EDGE_TUNNEL_NOW", requires = "step", value_parser = BoolishValueParser::new())]
+    pub now: bool,
 
     /// Where the server is.
     #[command(flatten)]
@@ -211,9 +214,9 @@ pub struct Rotate {
 /// `edge-tunnel-server ca …`.
 #[derive(Debug, Subcommand)]
 pub enum CaCommand {
-    /// Show the CAs that are believed, with their pins
+    /// Print the CAs that are believed, as a CA file (PEM), with their pins as comments
     Show(AdminSocketArgs),
-    /// Replace the CA: introduce the next one, and once every agent has renewed (13 days while connected) let
-    /// it sign, and once every agent has renewed again drop the old one
+    /// Replace the CA in three steps: introduce the next one; 13 days later, when every connected agent has renewed, have
+    /// it sign; and 13 days after that drop the old one
     Rotate(Rotate),
 }

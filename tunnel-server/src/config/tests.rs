@@ -127,6 +127,7 @@ fn what_is_refused_says_what_to_write() {
         ("issue-client ../ops --out x", "client name"),
         ("issue-client ops --out x --ports 0", "from 1 to 65535"),
         ("ca", "rotate"),
+        ("ca rotate drop", "finish"),
     ];
     for (line, expected) in table {
         let error = parse(line).unwrap_err();
