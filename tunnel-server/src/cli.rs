@@ -27,13 +27,18 @@ pub enum CliError {
     #[error(transparent)]
     Server(#[from] ClientError),
     /// The answer cannot be written to standard output.
-    #[error("the answer cannot be printed: {0}")]
+    #[error("the server has done what was asked, but its answer cannot be printed: {0}")]
     Print(#[from] io::Error),
+    /// The folder for the certificate cannot be had.
+    #[error("the folder {0} cannot be made: {1}; choose another --out. No certificate was issued")]
+    Folder(PathBuf, #[source] io::Error),
     /// The certificate's files cannot be written.
-    #[error("{0} cannot be written: {1}; nothing was kept, so ask for another certificate")]
+    #[error(
+        "{0} cannot be written: {1}. The certificate that was issued is lost: run the command again"
+    )]
     Keep(PathBuf, #[source] io::Error),
     /// A file of that name is there.
-    #[error("{0} exists already; move it away, or choose another --out")]
+    #[error("{0} exists already; move it away, or choose another --out. No certificate was issued")]
     Exists(PathBuf),
 }
 
@@ -81,16 +86,17 @@ async fn create_token(
         ttl: wanted.ttl,
     };
     let made: CreatedToken = ask(&wanted.server, "POST", "/v1/tokens", &new).await?;
-    if let Some(warning) = &made.warning {
-        writeln!(aside, "warning: {warning}")?;
-    }
     // The token alone, so that `token create … > FILE` makes a token file.
     print(
         wanted.server.output,
         &made,
         format!("{}\n", made.token),
         out,
-    )
+    )?;
+    if let Some(warning) = &made.warning {
+        writeln!(aside, "warning: {warning}")?;
+    }
+    Ok(())
 }
 
 /// `nodes …`

@@ -94,7 +94,7 @@ pub struct TokenCreate {
     #[arg(value_parser = |text: &str| span(text, 60, TTL_MAX.as_secs()))]
     pub ttl: Duration,
 
-    /// Let the node join although one of that name is registered already: the old one is shut out
+    /// Let the node join although one of that name is registered already: once it has joined, the old one is shut out
     #[arg(long, env = "EDGE_TUNNEL_REPLACE", conflicts_with = "pattern", value_parser = BoolishValueParser::new())]
     pub replace: bool,
 
@@ -145,7 +145,8 @@ pub struct Nodes {
 /// `edge-tunnel-server nodes …`.
 #[derive(Debug, Subcommand)]
 pub enum NodesCommand {
-    /// Shut a node out: its session is closed at once, its certificate is worth nothing from then on
+    /// Shut a node out at once: its session ends with all its streams, and its certificate is worth nothing from then on.
+    /// A new join token lets it in again
     Revoke {
         /// The node's name
         #[arg(value_name = "NAME")]
