@@ -53,15 +53,12 @@ impl Rotation {
             .since
             .map(|since| format!(" (since {})", rfc3339(since)));
         let since = since.unwrap_or_default();
-        match self.phase {
-            Phase::Steady => format!("steady{since}: one CA is believed, and signs"),
-            Phase::Introduced => {
-                format!("introduced{since}: the next CA is believed, too; the old one still signs")
-            }
-            Phase::Signing => {
-                format!("signing{since}: the next CA signs; the old one is still believed")
-            }
-        }
+        let means = match self.phase {
+            Phase::Steady => "one CA is believed, and signs",
+            Phase::Introduced => "the next CA is believed, too; the old one still signs",
+            Phase::Signing => "the next CA signs; the old one is still believed",
+        };
+        format!("{}{since}: {means}", self.phase.name())
     }
 
     /// What the next step would do, and for whom it waits.

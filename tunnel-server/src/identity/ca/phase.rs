@@ -51,6 +51,16 @@ impl FromStr for Step {
 }
 
 impl Phase {
+    /// The phase's name, as people read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Introduced => "introduced",
+            Self::Signing => "signing",
+        }
+    }
+
     /// The step that may come next.
     #[must_use]
     pub const fn next(self) -> Step {
