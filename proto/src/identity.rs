@@ -13,6 +13,7 @@ pub(crate) mod fuzzing;
 mod handshake;
 mod live;
 mod name;
+pub mod renewal;
 #[cfg(test)]
 mod tests;
 mod tls;

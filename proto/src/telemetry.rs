@@ -25,7 +25,7 @@ pub enum TelemetryError {
     /// Not a filter.
     #[error(
         "{0:?} is no log level: use off, error, warn, info, debug or trace, or a comma-separated list such as \
-         info,edge_tunnel_agent::uplink=debug"
+         info,quinn=warn"
     )]
     Filter(String),
     /// Something else in this process logs already.

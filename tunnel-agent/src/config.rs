@@ -69,7 +69,7 @@ pub struct Uplink {
     #[arg(long, env = "EDGE_TUNNEL_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub state_dir: PathBuf,
 
-    /// The trust domain in the identities that both ends show; the same as the server's
+    /// The trust domain in the identities that both ends show; it must be the same as the server's
     #[arg(
         long,
         env = "EDGE_TUNNEL_TRUST_DOMAIN",
@@ -78,8 +78,9 @@ pub struct Uplink {
     )]
     pub trust_domain: TrustDomain,
 
-    /// A file with the join token, needed until the node has its certificate, and after that was revoked; - reads it
-    /// from standard input, once, at a start without a certificate. The token itself may be in the environment as EDGE_TUNNEL_TOKEN
+    /// A file with the join token, needed until the node has its certificate, and again where the
+    /// server says that its registration is over; '-' reads it from standard input, once, at a start without a certificate. The token itself may be in the
+    /// environment as EDGE_TUNNEL_TOKEN
     #[arg(long, env = "EDGE_TUNNEL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
@@ -87,7 +88,7 @@ pub struct Uplink {
     #[arg(long, env = "EDGE_TUNNEL_TOKEN", hide = true, hide_env_values = true)]
     token: Option<TokenText>,
 
-    /// Where /livez, /readyz and /metrics are served; keep it on loopback. none switches it off
+    /// Where /livez, /readyz and /metrics are served; keep it on loopback. 'none' switches it off
     #[arg(
         long,
         env = "EDGE_TUNNEL_ADMIN_LISTEN",
@@ -109,12 +110,13 @@ pub struct Config {
     #[arg(long, env = "EDGE_TUNNEL_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<NodeName>,
 
-    /// The node's own address, which the cloud means by its name [default: the address that the session to the
-    /// server leaves from]
+    /// The node's own address: what is dialled where the cloud asks for the node by its name [default: the address from
+    /// which the session to the server leaves]
     #[arg(long, env = "EDGE_TUNNEL_NODE_IP", value_name = "IP")]
     pub node_ip: Option<IpAddr>,
 
-    /// How often an idle session is probed, from 1s to 10m; below the idle limit of every NAT and balancer between
+    /// How often an idle session is probed, from 1s to 10m; keep it below the idle limit of every NAT and balancer in
+    /// between
     #[arg(
         long,
         env = "EDGE_TUNNEL_HEARTBEAT",

@@ -27,20 +27,29 @@ pub enum CliError {
     #[error(transparent)]
     Server(#[from] ClientError),
     /// The answer cannot be written to standard output.
-    #[error("the answer cannot be printed: {0}")]
+    #[error("the server has done what was asked, but its answer cannot be printed: {0}")]
     Print(#[from] io::Error),
+    /// The folder for the certificate cannot be had.
+    #[error("the folder {0} cannot be made: {1}; choose another --out. No certificate was issued")]
+    Folder(PathBuf, #[source] io::Error),
     /// The certificate's files cannot be written.
-    #[error("{0} cannot be written: {1}; nothing was kept, so ask for another certificate")]
+    #[error(
+        "{0} cannot be written: {1}. The certificate that was issued is lost: run the command again"
+    )]
     Keep(PathBuf, #[source] io::Error),
     /// A file of that name is there.
-    #[error("{0} exists already; move it away, or choose another --out")]
+    #[error("{0} exists already; move it away, or choose another --out. No certificate was issued")]
     Exists(PathBuf),
 }
 
-/// `token …`
-pub async fn token(command: &TokenCommand, out: &mut impl Write) -> Result<(), CliError> {
+/// `token …`; what is no part of the answer, and yet to be known, goes to `aside`.
+pub async fn token(
+    command: &TokenCommand,
+    out: &mut impl Write,
+    aside: &mut impl Write,
+) -> Result<(), CliError> {
     match command {
-        TokenCommand::Create(wanted) => create_token(wanted, out).await,
+        TokenCommand::Create(wanted) => create_token(wanted, out, aside).await,
         TokenCommand::List(server) => {
             let tokens: Vec<TokenStatus> = ask(server, "GET", "/v1/tokens", &()).await?;
             print(server.output, &tokens, table::tokens(&tokens), out)
@@ -54,7 +63,11 @@ pub async fn token(command: &TokenCommand, out: &mut impl Write) -> Result<(), C
     }
 }
 
-async fn create_token(wanted: &TokenCreate, out: &mut impl Write) -> Result<(), CliError> {
+async fn create_token(
+    wanted: &TokenCreate,
+    out: &mut impl Write,
+    aside: &mut impl Write,
+) -> Result<(), CliError> {
     let subject = match (&wanted.subject.node, &wanted.subject.pattern) {
         (Some(node), _) => TokenSubject::Node {
             name: node.clone(),
@@ -79,7 +92,11 @@ async fn create_token(wanted: &TokenCreate, out: &mut impl Write) -> Result<(), 
         &made,
         format!("{}\n", made.token),
         out,
-    )
+    )?;
+    if let Some(warning) = &made.warning {
+        writeln!(aside, "warning: {warning}")?;
+    }
+    Ok(())
 }
 
 /// `nodes …`
@@ -126,15 +143,24 @@ pub async fn issue_client(wanted: &IssueClient, out: &mut impl Write) -> Result<
 
 /// `ca …`
 pub async fn ca(command: &CaCommand, out: &mut impl Write) -> Result<(), CliError> {
-    let (server, method, path) = match command {
-        CaCommand::Show(server) => (server, "GET", "/v1/ca".to_owned()),
-        CaCommand::Rotate(rotate) => {
-            let path = format!("/v1/ca/rotate/{}", rotate.step.name());
-            (&rotate.server, "POST", path)
+    match command {
+        CaCommand::Show(server) => {
+            let status: CaStatus = ask(server, "GET", "/v1/ca", &()).await?;
+            print(server.output, &status, table::ca_file(&status), out)
         }
-    };
-    let status: CaStatus = ask(server, method, &path, &()).await?;
-    print(server.output, &status, table::ca(&status), out)
+        CaCommand::Rotate(rotate) => {
+            let server = &rotate.server;
+            let status: CaStatus = match rotate.step {
+                None => ask(server, "GET", "/v1/ca", &()).await?,
+                Some(step) => {
+                    let now = if rotate.now { "?now" } else { "" };
+                    let path = format!("/v1/ca/rotate/{}{now}", step.name());
+                    ask(server, "POST", &path, &()).await?
+                }
+            };
+            print(server.output, &status, table::ca(&status), out)
+        }
+    }
 }
 
 async fn ask<T: DeserializeOwned>(

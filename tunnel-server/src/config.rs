@@ -58,11 +58,12 @@ pub enum Command {
     /// Join tokens: what a new node shows once, to get its certificate
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Show which nodes are connected, since when, over what, with which round-trip time
+    /// Show the registered nodes: which are connected, since when and over what; which are away, or revoked, and since
+    /// when
     Nodes(Nodes),
-    /// Issue a client certificate for a caller of the CONNECT listener
+    /// Issue a certificate for a caller of the CONNECT way in (--connect-listen)
     IssueClient(IssueClient),
-    /// The tunnel's own CA
+    /// The tunnel's own CA: show it, or replace it
     #[command(subcommand)]
     Ca(CaCommand),
 }
@@ -110,11 +111,12 @@ pub struct RunConfig {
         long,
         env = "EDGE_TUNNEL_AGENTS_LISTEN",
         value_name = "IP:PORT",
-        default_value = "0.0.0.0:10262"
+        default_value = "0.0.0.0:10262",
+        value_parser = agents
     )]
     pub agents_listen: SocketAddr,
 
-    /// The TLS way in, passed through to the node that the server name (SNI) names; none switches it off
+    /// The TLS way in, passed through to the node that the server name (SNI) names; 'none' switches it off
     #[arg(
         long,
         env = "EDGE_TUNNEL_TLS_LISTEN",
@@ -124,7 +126,7 @@ pub struct RunConfig {
     )]
     pub tls_listen: Listen,
 
-    /// The HTTP way in; none switches it off. Whoever reaches it reaches the nodes' HTTP ports, port 10255 among
+    /// The HTTP way in; 'none' switches it off. Whoever reaches it reaches the nodes' HTTP ports, port 10255 among
     /// them: off loopback it serves only --http-allow-from
     #[arg(
         long,
@@ -141,11 +143,12 @@ pub struct RunConfig {
         long,
         env = "EDGE_TUNNEL_HTTP_ALLOW_FROM",
         value_name = "CIDRS",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = network
     )]
     pub http_allow_from: Vec<IpNet>,
 
-    /// The CONNECT way in over TLS, for callers with a client certificate; none switches it off
+    /// The CONNECT way in over TLS, for callers with a client certificate; 'none' switches it off
     #[arg(
         long,
         env = "EDGE_TUNNEL_CONNECT_LISTEN",
@@ -172,7 +175,7 @@ pub struct RunConfig {
     #[arg(long, env = "EDGE_TUNNEL_CONNECT_UDS", value_name = "PATH")]
     pub connect_uds: Option<PathBuf>,
 
-    /// Where /livez, /readyz, /metrics and the status page are served; none switches it off
+    /// Where /livez, /readyz, /metrics and the status page are served; 'none' switches it off
     #[arg(
         long,
         env = "EDGE_TUNNEL_ADMIN_LISTEN",
@@ -238,7 +241,8 @@ pub struct RunConfig {
     )]
     pub buffer_memory: usize,
 
-    /// How often an idle session is probed, from 1s to 10m; below the idle limit of every NAT and balancer between
+    /// How often an idle session is probed, from 1s to 10m; keep it below the idle limit of every NAT and balancer in
+    /// between
     #[arg(
         long,
         env = "EDGE_TUNNEL_HEARTBEAT",
@@ -248,7 +252,7 @@ pub struct RunConfig {
     #[arg(value_parser = |text: &str| span(text, 1, 600))]
     pub heartbeat: Duration,
 
-    /// The trust domain in the identities that both ends show; the same as the agents'
+    /// The trust domain in the identities that both ends show; it must be the same at the server and at all its agents
     #[arg(
         long,
         env = "EDGE_TUNNEL_TRUST_DOMAIN",
@@ -305,6 +309,21 @@ fn bound(seconds: u64) -> String {
         Some((length, unit)) => format!("{}{unit}", seconds / length),
         None => format!("{seconds}s"),
     }
+}
+
+/// A network such as `10.0.0.0/8`.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse().map_err(|_no_network| {
+        "it is no network: write one such as 10.0.0.0/8 or 2001:db8::/32, and a single address as 192.0.2.7/32"
+            .to_owned()
+    })
+}
+
+/// Where agents dial in, which is never nowhere.
+fn agents(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_no_address| {
+        "it is no place to listen: write IP:PORT, such as 0.0.0.0:10262 or [::]:10262; it cannot be switched off".to_owned()
+    })
 }
 
 /// A flag that says where to listen.

@@ -4,13 +4,15 @@
 //! ([`connect`], [`tls`]) or are read as HTTP on the way ([`http`]). What the three share is here: binding
 //! ([`bind`], [`unix`]), accepting ([`accept`]), carrying ([`open`]), measuring ([`Metrics`]).
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::inbound::{Inbound, Way};
+use crate::inbound::{Caller, Inbound, Way};
 use crate::quota::Quota;
 use crate::refusal::Refusal;
 
@@ -83,6 +85,29 @@ impl<O: Open> Context<O> {
             reason = refusal.reason,
             unwritten = line.unwritten,
             "refused: {refusal}"
+        );
+    }
+
+    /// Counts a caller that did not get as far as a destination, and leaves its one line in the log, unless there were
+    /// too many. `None`: it did not show who it is.
+    fn turned_away(
+        &self,
+        caller: Option<&Caller>,
+        client: Option<SocketAddr>,
+        reason: &'static str,
+        why: impl fmt::Display,
+    ) {
+        self.metrics.request(self.way, reason);
+        let Some(line) = self.strangers.take() else {
+            return;
+        };
+        tracing::info!(
+            way = self.way.name(),
+            caller = caller.map(tracing::field::display),
+            client = client.map(tracing::field::display),
+            reason,
+            unwritten = line.unwritten,
+            "refused: {why}"
         );
     }
 }

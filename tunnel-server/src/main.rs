@@ -42,7 +42,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let stop = told_to_stop();
             App::bind(*config).await?.run(stop).await?;
         }
-        Command::Token(command) => cli::token(&command, &mut out).await?,
+        Command::Token(command) => {
+            cli::token(&command, &mut out, &mut std::io::stderr()).await?;
+        }
         Command::Nodes(command) => cli::nodes(&command, &mut out).await?,
         Command::IssueClient(command) => cli::issue_client(&command, &mut out).await?,
         Command::Ca(command) => cli::ca(&command, &mut out).await?,

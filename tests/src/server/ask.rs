@@ -26,7 +26,7 @@ impl Server {
             .command;
         let mut out = Vec::new();
         match &command {
-            Command::Token(command) => cli::token(command, &mut out).await,
+            Command::Token(command) => cli::token(command, &mut out, &mut std::io::sink()).await,
             Command::Nodes(command) => cli::nodes(command, &mut out).await,
             Command::IssueClient(command) => cli::issue_client(command, &mut out).await,
             Command::Ca(command) => cli::ca(command, &mut out).await,

@@ -131,7 +131,10 @@ async fn a_ca_is_replaced_under_a_live_session_and_with_a_node_that_was_away() {
     let again = |node: &NodeStatus| node.session.is_some();
     server.session(here.name(), again).await;
 
-    server.must(&["ca", "rotate", "sign"]).await;
+    let soon = server.command(&["ca", "rotate", "sign"]).await;
+    let soon = soon.expect_err("nobody has renewed yet");
+    assert!(soon.contains("1 of 1 connected agents have not"), "{soon}");
+    server.must(&["ca", "rotate", "sign", "--now"]).await;
     caller::echo(&mut io, "signs").await.unwrap();
     // Away since before the next CA was known: the old one vouches for it.
     away.start().await;
@@ -153,7 +156,8 @@ async fn a_ca_is_replaced_under_a_live_session_and_with_a_node_that_was_away() {
     away.start().await;
     renewed(&away, 2).await;
     caller::echo(&mut io, "renewing").await.unwrap();
-    server.must(&["ca", "rotate", "finish"]).await;
+    let finishes = async || server.command(&["ca", "rotate", "finish"]).await;
+    until("everybody has renewed", SOON, finishes).await;
     assert_eq!(server.ca("show").await.authorities.len(), 1);
     works(&server, &away).await;
     away.stop().await;
@@ -175,7 +179,7 @@ async fn a_node_that_missed_a_whole_rotation_says_what_to_do() {
     node.enrol(&server).await;
     node.stop().await;
     for step in ["introduce", "sign", "finish"] {
-        server.must(&["ca", "rotate", step]).await;
+        server.must(&["ca", "rotate", step, "--now"]).await;
     }
     node.start().await;
     let said = node.says(&["certificate"]).await;

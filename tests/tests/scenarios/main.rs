@@ -44,6 +44,7 @@ mod strangers;
 mod streams;
 mod tokens;
 mod transports;
+mod turned_away;
 mod udp_paths;
 mod ways_in;
 

@@ -51,9 +51,20 @@ async fn a_ca_is_replaced_under_two_hundred_sessions_and_no_stream_notices() {
     for (number, step) in (1..).zip(["introduce", "sign"]) {
         server.must(&["ca", "rotate", step]).await;
         assert_eq!(chatter.talking(), STREAMS, "after {step}");
+        // Where the next step is known, it waits.
+        let next = ["introduce", "sign", "finish"][number as usize];
+        let soon = server.command(&["ca", "rotate", next]).await.unwrap_err();
+        let behind = format!("{NODES} of {NODES} connected agents have not");
+        assert!(
+            soon.contains(&behind) && soon.contains("1 registered"),
+            "{soon}"
+        );
         // What the documents say is to pass before the next step.
         clock.set(start + number * 13 * DAY);
         renewed(usize::try_from(number).unwrap()).await;
+        let shown = server.must(&["ca", "rotate"]).await;
+        let all = format!("all connected agents ({NODES}) have renewed");
+        assert!(shown.contains(&all), "{shown}");
         assert_eq!(chatter.talking(), STREAMS, "after the renewals of {step}");
     }
     server.must(&["ca", "rotate", "finish"]).await;

@@ -65,7 +65,8 @@ async fn a_revoked_nodes_streams_end_and_nobody_elses_and_it_stays_out_after_res
     for node in &mut revoked {
         node.start().await;
         node.says(&["was revoked"]).await;
-        assert!(server.node(node.name()).await.is_none());
+        let listed = server.node(node.name()).await.unwrap();
+        assert!(listed.revoked.is_some() && listed.session.is_none());
     }
     crowd.connected(&server).await;
 }
@@ -99,7 +100,9 @@ async fn a_pattern_token_never_takes_a_name_over() {
         let mut third = Node::new(first.name(), &dial).token_file(&pattern);
         third.start().await;
         third.says(&["registered already", "--replace"]).await;
-        assert!(server.node(first.name()).await.is_none());
+        let listed = server.node(first.name()).await.unwrap();
+        assert_eq!(listed.registration, after.registration);
+        assert!(listed.revoked.is_some() && listed.session.is_none());
     }
     let words = server.must(&["token", "list", "--output", "json"]).await;
     let tokens: Vec<serde_json::Value> = serde_json::from_str(&words).unwrap();

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use edge_tunnel_proto::id::{NodeName, RegistrationId};
-use edge_tunnel_proto::identity::Certificate;
+use edge_tunnel_proto::identity::{Certificate, renewal};
 use rand::RngExt as _;
 
 /// The certificate that this node holds.
@@ -32,13 +32,13 @@ impl Held {
             .not_after
             .duration_since(issued)
             .unwrap_or_default();
-        let jitter = (life / 12).mul_f64(rand::rng().random());
+        let jitter = renewal::spread(life).mul_f64(rand::rng().random());
         Self {
             node,
             registration,
             issued,
             not_after: certificate.not_after,
-            renew_at: issued + life / 3 + jitter,
+            renew_at: issued + renewal::begins(life) + jitter,
         }
     }
 }

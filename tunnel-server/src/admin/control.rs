@@ -16,7 +16,7 @@ pub trait Control: Send + Sync + 'static {
     /// What the status page shows.
     fn overview(&self) -> Overview;
 
-    /// Every registered node, connected or not, in the order of names.
+    /// Every registered node, connected or not, and every revoked one, in the order of names.
     fn nodes(&self) -> impl Future<Output = Result<Vec<NodeStatus>, ControlError>> + Send;
 
     /// Ends a node's registration and with it its session, at once and for good.
@@ -31,7 +31,7 @@ pub trait Control: Send + Sync + 'static {
         wanted: NewToken,
     ) -> impl Future<Output = Result<CreatedToken, ControlError>> + Send;
 
-    /// The tokens that can still be used.
+    /// The tokens that can still be used, and those that could within the last week; the one that ends last comes last.
     fn token_list(&self) -> impl Future<Output = Result<Vec<TokenStatus>, ControlError>> + Send;
 
     /// Makes a token unusable.
@@ -46,8 +46,12 @@ pub trait Control: Send + Sync + 'static {
     /// The trust bundle.
     fn ca_show(&self) -> impl Future<Output = Result<CaStatus, ControlError>> + Send;
 
-    /// Takes the next step of replacing the CA.
-    fn ca_rotate(&self, step: Step) -> impl Future<Output = Result<CaStatus, ControlError>> + Send;
+    /// Takes the next step of replacing the CA; unless `at_once`, not before every connected agent has followed the last.
+    fn ca_rotate(
+        &self,
+        step: Step,
+        at_once: bool,
+    ) -> impl Future<Output = Result<CaStatus, ControlError>> + Send;
 }
 
 /// Why something that was asked is not done; the text says what to do instead.
@@ -84,9 +88,12 @@ pub struct NodeStatus {
     /// Its name.
     #[serde(with = "wire::text")]
     pub node: NodeName,
-    /// Its current registration.
+    /// Its latest registration.
     #[serde(with = "wire::text")]
     pub registration: RegistrationId,
+    /// When that was revoked; `None`: it is good.
+    #[serde(default, with = "wire::maybe_time")]
+    pub revoked: Option<SystemTime>,
     /// Its session, where it has one.
     pub session: Option<SessionStatus>,
     /// Where it has no session: when its last one ended, or began where the end was not seen; `None`: it had none yet.
@@ -173,6 +180,36 @@ pub struct CreatedToken {
     /// Until when it can be used.
     #[serde(with = "wire::time")]
     pub expires: SystemTime,
+    /// Why it will be of no use as things stand, in words.
+    #[serde(default)]
+    pub warning: Option<String>,
+}
+
+/// Whether a token lets a node in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenState {
+    /// It does.
+    Usable,
+    /// All its uses are gone.
+    Used,
+    /// Its time is over.
+    Expired,
+    /// It was withdrawn.
+    Revoked,
+}
+
+impl TokenState {
+    /// As it stands in lists.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usable => "usable",
+            Self::Used => "used",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 /// A token in a list.
@@ -183,8 +220,13 @@ pub struct TokenStatus {
     pub id: TokenId,
     /// For whom.
     pub subject: TokenSubject,
-    /// How many uses are left.
+    /// Whether it can be used.
+    pub state: TokenState,
+    /// How many uses are left, its state aside.
     pub uses_left: u32,
+    /// The nodes that have joined by it.
+    #[serde(default, with = "wire::texts")]
+    pub used_by: Vec<NodeName>,
     /// Until when it can be used.
     #[serde(with = "wire::time")]
     pub expires: SystemTime,
@@ -222,8 +264,11 @@ pub struct IssuedClient {
 pub struct CaStatus {
     /// Each of them.
     pub authorities: Vec<CaAuthority>,
-    /// In words: where a rotation stands and what comes next.
+    /// In words: where a rotation stands.
     pub phase: String,
+    /// In words: what its next step would do, and for whom it waits.
+    #[serde(default)]
+    pub next: String,
     /// All of them, as PEM.
     pub pem: String,
 }

@@ -8,7 +8,7 @@ use edge_tunnel_proto::sync::Mutex;
 
 use super::control::{
     CaAuthority, CaStatus, Control, ControlError, CreatedToken, IssuedClient, NewClient, NewToken,
-    NodeStatus, Overview, RevokedNode, SessionStatus, TokenStatus, TokenSubject,
+    NodeStatus, Overview, RevokedNode, SessionStatus, TokenState, TokenStatus, TokenSubject,
 };
 use crate::identity::Step;
 
@@ -22,6 +22,7 @@ pub(crate) struct Double {
     pub(crate) tokens: Mutex<Vec<TokenStatus>>,
     pub(crate) revoked: Mutex<Vec<NodeName>>,
     pub(crate) issued: Mutex<Vec<NewClient>>,
+    pub(crate) steps: Mutex<Vec<(Step, bool)>>,
 }
 
 impl Double {
@@ -35,7 +36,8 @@ impl Double {
         let pem = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_owned();
         CaStatus {
             authorities: vec![authority],
-            phase: "no rotation is under way".to_owned(),
+            phase: "steady".to_owned(),
+            next: "next: `ca rotate introduce`".to_owned(),
             pem,
         }
     }
@@ -63,6 +65,7 @@ impl Control for Double {
         let node = |name: &str, session, last_seen: Option<SystemTime>| NodeStatus {
             node: name.parse().unwrap(),
             registration: RegistrationId(5),
+            revoked: None,
             session,
             last_remote: last_seen.map(|_| "203.0.113.8:40001".parse().unwrap()),
             last_end: last_seen.map(|_| "the agent left".to_owned()),
@@ -72,6 +75,10 @@ impl Control for Double {
             node("edge-1", Some(session), None),
             node("edge-2", None, Some(noon())),
             node("edge-3", None, None),
+            NodeStatus {
+                revoked: Some(noon()),
+                ..node("edge-4", None, Some(noon()))
+            },
         ])
     }
 
@@ -89,29 +96,28 @@ impl Control for Double {
     }
 
     async fn token_create(&self, wanted: NewToken) -> Result<CreatedToken, ControlError> {
-        let uses_left = match &wanted.subject {
+        let (uses_left, warning) = match &wanted.subject {
             TokenSubject::Node {
                 name,
                 replace: false,
-            } if name.as_str() == "edge-1" => {
-                return Err(ControlError::Conflict(
-                    "edge-1 is registered already; add --replace".to_owned(),
-                ));
-            }
-            TokenSubject::Node { .. } => 1,
-            TokenSubject::Pattern { uses, .. } => *uses,
+            } if name.as_str() == "edge-1" => (1, Some("edge-1 is registered".to_owned())),
+            TokenSubject::Node { .. } => (1, None),
+            TokenSubject::Pattern { uses, .. } => (*uses, None),
         };
         let (id, expires) = (TokenId::random(), noon() + wanted.ttl);
         self.tokens.lock().push(TokenStatus {
             id,
             subject: wanted.subject,
+            state: TokenState::Usable,
             uses_left,
+            used_by: Vec::new(),
             expires,
         });
         Ok(CreatedToken {
             token: format!("et1.{id}"),
             id,
             expires,
+            warning,
         })
     }
 
@@ -144,7 +150,12 @@ impl Control for Double {
         Ok(Self::ca())
     }
 
-    async fn ca_rotate(&self, _step: Step) -> Result<CaStatus, ControlError> {
-        Err(ControlError::Internal("the disk is full".to_owned()))
+    async fn ca_rotate(&self, step: Step, at_once: bool) -> Result<CaStatus, ControlError> {
+        self.steps.lock().push((step, at_once));
+        if at_once {
+            Ok(Self::ca())
+        } else {
+            Err(ControlError::Internal("the disk is full".to_owned()))
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::control::{
     CaAuthority, CaStatus, CreatedToken, IssuedClient, NewClient, NewToken, NodeStatus,
-    RevokedNode, SessionStatus, TokenStatus, TokenSubject,
+    RevokedNode, SessionStatus, TokenState, TokenStatus, TokenSubject,
 };
 
 /// What a command asks of the server.
@@ -112,6 +112,7 @@ fn answers() -> Vec<Vec<u8>> {
     let status = |session, last_seen: Option<SystemTime>| NodeStatus {
         node: "edge-1".parse().expect("a node's name"),
         registration: RegistrationId(7),
+        revoked: last_seen,
         session,
         last_remote: last_seen.map(|_| SocketAddr::from(([192, 0, 2, 2], 5001))),
         last_end: last_seen.map(|_| "the agent left".to_owned()),
@@ -120,7 +121,9 @@ fn answers() -> Vec<Vec<u8>> {
     let token = |subject| TokenStatus {
         id: TokenId::random(),
         subject,
+        state: TokenState::Used,
         uses_left: 1,
+        used_by: vec!["edge-1".parse().expect("a node's name")],
         expires: noon(),
     };
     vec![
@@ -133,6 +136,7 @@ fn answers() -> Vec<Vec<u8>> {
             token: "et1.x".to_owned(),
             id: TokenId::random(),
             expires: noon(),
+            warning: Some("edge-1 is registered".to_owned()),
         }),
         json(&[token(node()), token(pattern())]),
         json(&IssuedClient {
@@ -149,6 +153,7 @@ fn answers() -> Vec<Vec<u8>> {
                 signs: true,
             }],
             phase: "steady".to_owned(),
+            next: "next".to_owned(),
             pem: String::new(),
         }),
     ]

@@ -8,7 +8,7 @@
 //! | `GET /v1/tokens`, `POST /v1/tokens` with `NewToken` | `[TokenStatus]`, `CreatedToken` |
 //! | `DELETE /v1/tokens/ID` | `null` |
 //! | `POST /v1/clients` with `NewClient` | `IssuedClient` |
-//! | `GET /v1/ca`, `POST /v1/ca/rotate/STEP` | `CaStatus` |
+//! | `GET /v1/ca`, `POST /v1/ca/rotate/STEP`, and `?now` behind it for one that does not wait | `CaStatus` |
 //!
 //! Errors are `{"error": TEXT}` with a fitting status. The shapes are those of [`control`](super::control).
 

@@ -23,6 +23,32 @@ pub(super) mod text {
     }
 }
 
+/// Several of those.
+pub(super) mod texts {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(in super::super) fn serialize<T: Display, S: Serializer>(
+        values: &[T],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(ToString::to_string))
+    }
+
+    pub(in super::super) fn deserialize<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(from)?.into_iter();
+        texts
+            .map(|text| text.parse().map_err(D::Error::custom))
+            .collect()
+    }
+}
+
 /// A time, RFC 3339, to the second.
 pub(super) mod time {
     use std::time::SystemTime;

@@ -11,11 +11,16 @@ use crate::admin::control::{
     NewToken, NodeStatus, Overview, RevokedNode, SessionStatus, TokenStatus, TokenSubject,
 };
 use crate::identity::{
-    CaError, CaInfo, Grant, GrantError, Identity, NodePattern, Phase, PortsGrant,
-    RegistrationError, Scope, Step, StoreError, TokenInfo, TokensError, Visit,
+    CaError, Grant, GrantError, Identity, NodePattern, PortsGrant, RegistrationError, Scope, Step,
+    StoreError, TokensError, Visit,
 };
 use crate::route::Routes;
 use crate::sessions::{Session, Sessions};
+
+use rotation::Rotation;
+
+mod rotation;
+mod tokens;
 
 /// The running server.
 #[derive(Debug)]
@@ -50,6 +55,25 @@ impl Control {
             return self.clock.now();
         }
         last.last_seen()
+    }
+
+    fn ca(&self) -> CaStatus {
+        let info = self.identity.ca().show();
+        let rotation = Rotation::of(&info, &self.identity, &self.sessions);
+        let authorities = info.bundle.authorities().iter();
+        CaStatus {
+            authorities: authorities
+                .map(|authority| CaAuthority {
+                    subject: authority.subject.clone(),
+                    pin: authority.pin,
+                    not_after: authority.not_after,
+                    signs: authority.pin == info.signs,
+                })
+                .collect(),
+            phase: rotation.stands(),
+            next: rotation.next(),
+            pem: info.bundle.to_pem(),
+        }
     }
 
     /// Runs `work`, which writes to the state folder, beside the runtime's workers.
@@ -87,7 +111,6 @@ impl Asked for Control {
         nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(nodes
             .into_iter()
-            .filter(|(_, registration)| registration.revoked().is_none())
             .map(|(node, registration)| {
                 let session = self.sessions.get(&node).map(|session| status(&session));
                 let last = match session {
@@ -96,6 +119,7 @@ impl Asked for Control {
                 };
                 NodeStatus {
                     registration: registration.id,
+                    revoked: registration.revoked(),
                     session,
                     last_seen: last.as_ref().map(|last| self.last_seen(last)),
                     last_remote: last.as_ref().map(|last| last.remote),
@@ -130,11 +154,13 @@ impl Asked for Control {
         };
         let ttl = wanted.ttl;
         self.blocking(move |identity| {
+            let warning = tokens::warning(&scope, identity.registrations());
             let (token, expires) = identity.create_token(scope, ttl)?;
             Ok(CreatedToken {
                 token: token.expose(),
                 id: token.id,
                 expires,
+                warning,
             })
         })
         .await
@@ -142,18 +168,8 @@ impl Asked for Control {
 
     async fn token_list(&self) -> Result<Vec<TokenStatus>, ControlError> {
         let now = self.clock.now();
-        self.blocking(move |identity| {
-            let tokens = identity.tokens().list()?;
-            let usable = |token: &TokenInfo| {
-                token.revoked.is_none() && token.uses_left() > 0 && token.expires > now
-            };
-            Ok(tokens
-                .iter()
-                .filter(|token| usable(token))
-                .map(token_status)
-                .collect())
-        })
-        .await
+        self.blocking(move |identity| Ok(tokens::listed(identity.tokens().list()?, now)))
+            .await
     }
 
     async fn token_revoke(&self, id: TokenId) -> Result<(), ControlError> {
@@ -189,15 +205,20 @@ impl Asked for Control {
     }
 
     async fn ca_show(&self) -> Result<CaStatus, ControlError> {
-        Ok(ca_status(&self.identity.ca().show()))
+        Ok(self.ca())
     }
 
-    async fn ca_rotate(&self, step: Step) -> Result<CaStatus, ControlError> {
-        self.blocking(move |identity| {
-            identity.ca().rotate(step)?;
-            Ok(ca_status(&identity.ca().show()))
-        })
-        .await
+    async fn ca_rotate(&self, step: Step, at_once: bool) -> Result<CaStatus, ControlError> {
+        let info = self.identity.ca().due(step)?;
+        let rotation = Rotation::of(&info, &self.identity, &self.sessions);
+        if let Some(why) = rotation.waits(self.clock.now())
+            && !at_once
+        {
+            return Err(ControlError::Conflict(why));
+        }
+        self.blocking(move |identity| Ok(identity.ca().rotate(step)?))
+            .await?;
+        Ok(self.ca())
     }
 }
 
@@ -258,54 +279,6 @@ fn status(session: &Session) -> SessionStatus {
         rtt_ms: session.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
         streams: session.streams.len(),
         version: session.build.clone(),
-    }
-}
-
-fn token_status(token: &TokenInfo) -> TokenStatus {
-    let subject = match &token.scope {
-        Scope::Node { node, replace } => TokenSubject::Node {
-            name: node.clone(),
-            replace: *replace,
-        },
-        Scope::Pattern { pattern, uses } => TokenSubject::Pattern {
-            pattern: pattern.to_string(),
-            uses: *uses,
-        },
-    };
-    TokenStatus {
-        id: token.id,
-        subject,
-        uses_left: token.uses_left(),
-        expires: token.expires,
-    }
-}
-
-fn ca_status(info: &CaInfo) -> CaStatus {
-    let phase = match info.phase {
-        Phase::Steady => {
-            "steady: one CA; `ca rotate introduce` makes the next one, which agents learn to believe as they renew"
-        }
-        Phase::Introduced => {
-            "a next CA is believed, the old one still signs; `ca rotate sign` comes next, when every agent has renewed"
-        }
-        Phase::Signing => {
-            "the next CA signs, the old one is still believed; `ca rotate finish` drops it: an agent that has not renewed by then must enrol anew"
-        }
-    };
-    CaStatus {
-        authorities: info
-            .bundle
-            .authorities()
-            .iter()
-            .map(|authority| CaAuthority {
-                subject: authority.subject.clone(),
-                pin: authority.pin,
-                not_after: authority.not_after,
-                signs: authority.pin == info.signs,
-            })
-            .collect(),
-        phase: phase.to_owned(),
-        pem: info.bundle.to_pem(),
     }
 }
 

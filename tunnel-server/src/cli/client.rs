@@ -29,7 +29,9 @@ pub enum ClientError {
     )]
     NotRunning(PathBuf, String),
     /// The socket is another user's.
-    #[error("{0} may not be opened by this user; run the command as the user that runs the server")]
+    #[error(
+        "{0} may not be opened by this user; run the command as the user that runs the server, or as root"
+    )]
     NotAllowed(PathBuf),
     /// The connection failed otherwise.
     #[error("the server on {0} cannot be asked: {1}")]
@@ -75,7 +77,10 @@ impl Client {
             .map_err(|error| self.failed(error))?;
         let exchanged = tokio::time::timeout(TIMEOUT, self.exchange(stream, request)).await;
         let (status, body) = exchanged.map_err(|_elapsed| {
-            self.failed(format!("no answer within {} seconds", TIMEOUT.as_secs()))
+            let waited = TIMEOUT.as_secs();
+            self.failed(format!(
+                "no answer within {waited} seconds; it may do what was asked all the same, so look before you try again"
+            ))
         })??;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {

@@ -4,7 +4,7 @@ use edge_tunnel_proto::clock::{Clock, ago};
 use edge_tunnel_proto::identity::rfc3339;
 
 use super::keep::Kept;
-use crate::admin::control::{CaStatus, NodeStatus, TokenStatus, TokenSubject};
+use crate::admin::control::{CaStatus, NodeStatus, TokenState, TokenStatus, TokenSubject};
 
 pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
     if nodes.is_empty() {
@@ -26,9 +26,10 @@ pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
             "-".to_owned(),
         ],
         None => {
-            let away = match node.last_seen {
-                Some(seen) => format!("away for {}", ago(now, seen)),
-                None => "not seen yet".to_owned(),
+            let away = match (node.revoked, node.last_seen) {
+                (Some(revoked), _) => format!("revoked {} ago", ago(now, revoked)),
+                (None, Some(seen)) => format!("away for {}", ago(now, seen)),
+                (None, None) => "not seen yet".to_owned(),
             };
             let empty = || "-".to_owned();
             [
@@ -61,7 +62,9 @@ pub(super) fn nodes(nodes: &[NodeStatus]) -> String {
 
 pub(super) fn tokens(tokens: &[TokenStatus]) -> String {
     if tokens.is_empty() {
-        return "no join token can be used at present\n".to_owned();
+        return "there is no join token, nor was one within the last week; make one: edge-tunnel-server token create --node \
+                NAME\n"
+            .to_owned();
     }
     let now = Clock::system().now();
     let rows = tokens.iter().map(|token| {
@@ -76,14 +79,19 @@ pub(super) fn tokens(tokens: &[TokenStatus]) -> String {
             } => format!("{name} (replaces)"),
             TokenSubject::Pattern { pattern, .. } => printable(pattern),
         };
-        [
-            token.id.to_string(),
-            subject,
-            token.uses_left.to_string(),
-            format!("in {}", ago(token.expires, now)),
-        ]
+        let state = match (token.state, token.used_by.as_slice()) {
+            (TokenState::Used, [one]) => format!("used by {one}"),
+            (state, _) => state.name().to_owned(),
+        };
+        let expires = if token.expires > now {
+            format!("in {}", ago(token.expires, now))
+        } else {
+            format!("{} ago", ago(now, token.expires))
+        };
+        let uses_left = token.uses_left.to_string();
+        [token.id.to_string(), subject, state, uses_left, expires]
     });
-    columns(["ID", "FOR", "USES LEFT", "EXPIRES"], rows)
+    columns(["ID", "FOR", "STATE", "USES LEFT", "EXPIRES"], rows)
 }
 
 pub(super) fn kept(kept: &Kept) -> String {
@@ -97,17 +105,26 @@ pub(super) fn kept(kept: &Kept) -> String {
 }
 
 /// PEM with comments, so that the output can be used as a CA file as it is.
+pub(super) fn ca_file(status: &CaStatus) -> String {
+    let comments = ca(status);
+    let comments = comments.lines().map(|line| format!("# {line}\n"));
+    comments.chain([status.pem.clone()]).collect()
+}
+
 pub(super) fn ca(status: &CaStatus) -> String {
     let mut text = String::new();
     for authority in &status.authorities {
         let signs = if authority.signs { ", signs" } else { "" };
         let (pin, until) = (authority.pin, rfc3339(authority.not_after));
         text.push_str(&format!(
-            "# {}: pin {pin}, until {until}{signs}\n",
+            "{}: pin {pin}, until {until}{signs}\n",
             printable(&authority.subject)
         ));
     }
-    text.push_str(&format!("# {}\n{}", printable(&status.phase), status.pem));
+    for line in [&status.phase, &status.next] {
+        text.push_str(&printable(line));
+        text.push('\n');
+    }
     text
 }
 

@@ -8,9 +8,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::admin::control::TokenState;
 use crate::admin::double::Double;
 use crate::admin::socket::{AdminSocket, SocketError};
 use crate::config::{Cli, Command};
+use crate::identity::Step;
 
 struct Server {
     folder: TempDir,
@@ -35,6 +37,11 @@ fn server() -> Server {
 
 /// Types a command at the server whose state folder this is.
 async fn type_in(state_dir: &Path, line: &str) -> Result<String, String> {
+    Ok(answer_and_aside(state_dir, line).await?.0)
+}
+
+/// The same, with what is no part of the answer apart.
+async fn answer_and_aside(state_dir: &Path, line: &str) -> Result<(String, String), String> {
     let mut words: Vec<&str> = std::iter::once("edge-tunnel-server")
         .chain(line.split(' '))
         .collect();
@@ -43,16 +50,17 @@ async fn type_in(state_dir: &Path, line: &str) -> Result<String, String> {
     let command = Cli::try_parse_from(words)
         .map_err(|error| error.to_string())?
         .command;
-    let mut out = Vec::new();
+    let (mut out, mut aside) = (Vec::new(), Vec::new());
     let done = match command {
-        Command::Token(command) => token(&command, &mut out).await,
+        Command::Token(command) => token(&command, &mut out, &mut aside).await,
         Command::Nodes(command) => nodes(&command, &mut out).await,
         Command::IssueClient(command) => issue_client(&command, &mut out).await,
         Command::Ca(command) => ca(&command, &mut out).await,
         other => return Err(format!("{other:?} is no question to a server")),
     };
     done.map_err(|error| error.to_string())?;
-    Ok(String::from_utf8(out).unwrap())
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ok((text(out), text(aside)))
 }
 
 impl Server {
@@ -75,12 +83,18 @@ async fn nodes_are_listed_and_shut_out() {
         lines[2].contains("edge-2  away for") && lines[3].contains("edge-3  not seen yet"),
         "{table}"
     );
+    assert!(
+        lines[4].contains("edge-4  revoked ") && lines[4].contains(" ago  "),
+        "{table}"
+    );
 
     let json: serde_json::Value =
         serde_json::from_str(&server.type_in("nodes -o json").await.unwrap()).unwrap();
     assert_eq!(json[0]["session"]["since"], "2026-03-31T12:00:00Z");
     assert_eq!(json[0]["session"]["remote"], "203.0.113.9:40000");
     assert_eq!(json[1]["session"], serde_json::Value::Null);
+    assert_eq!(json[2]["revoked"], serde_json::Value::Null);
+    assert_eq!(json[3]["revoked"], "2026-03-31T12:00:00Z");
 
     let said = server.type_in("nodes revoke edge-1").await.unwrap();
     assert!(
@@ -102,7 +116,7 @@ async fn a_token_is_made_listed_and_revoked() {
             .type_in("token list")
             .await
             .unwrap()
-            .contains("no join token")
+            .contains("there is no join token")
     );
     let token = server
         .type_in("token create --node edge-2 --ttl 2h")
@@ -116,11 +130,14 @@ async fn a_token_is_made_listed_and_revoked() {
         .type_in("token create --pattern shop-* --uses 500")
         .await
         .unwrap();
-    let refused = server
-        .type_in("token create --node edge-1")
-        .await
-        .unwrap_err();
-    assert!(refused.contains("add --replace"), "{refused}");
+    // A warning is no part of the token's file.
+    let line = "token create --node edge-1";
+    let made = answer_and_aside(server.folder.path(), line).await.unwrap();
+    assert!(
+        made.0.starts_with("et1.") && made.0.lines().count() == 1,
+        "{made:?}"
+    );
+    assert_eq!(made.1, "warning: edge-1 is registered\n");
     server
         .type_in("token create --node edge-1 --replace")
         .await
@@ -131,6 +148,16 @@ async fn a_token_is_made_listed_and_revoked() {
         table.contains("shop-*") && table.contains("500") && table.contains("edge-1 (replaces)"),
         "{table}"
     );
+    let used = TokenStatus {
+        state: TokenState::Used,
+        used_by: vec!["edge-7".parse().unwrap()],
+        ..server.control.tokens.lock()[0].clone()
+    };
+    let table = table::tokens(&[used]);
+    assert!(
+        table.contains("used by edge-7") && table.trim_end().ends_with(" ago"),
+        "{table}"
+    );
     let id = server.control.tokens.lock()[0].id;
     assert!(
         server
@@ -139,7 +166,7 @@ async fn a_token_is_made_listed_and_revoked() {
             .unwrap()
             .contains("no longer")
     );
-    assert_eq!(server.control.tokens.lock().len(), 2);
+    assert_eq!(server.control.tokens.lock().len(), 3);
     assert!(
         server
             .type_in(&format!("token revoke {id}"))
@@ -195,10 +222,33 @@ async fn the_ca_is_shown_as_a_usable_file() {
             .all(|line| line.starts_with('#') || line.starts_with("-----")),
         "{shown}"
     );
+    assert!(
+        shown.contains("-----\n") && shown.contains("# next: "),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn no_step_is_taken_that_was_not_named() {
+    let server = server();
+    let shown = server.type_in("ca rotate").await.unwrap();
+    assert!(
+        shown.contains("steady\n") && shown.contains("next: `ca rotate introduce`"),
+        "{shown}"
+    );
+    assert!(!shown.contains("-----"), "{shown}");
+    assert_eq!(*server.control.steps.lock(), []);
     assert_eq!(
         server.type_in("ca rotate sign").await.unwrap_err(),
         "the disk is full"
     );
+    server.type_in("ca rotate sign --now").await.unwrap();
+    assert_eq!(
+        *server.control.steps.lock(),
+        [(Step::Sign, false), (Step::Sign, true)]
+    );
+    let without = server.type_in("ca rotate --now").await.unwrap_err();
+    assert!(without.contains("STEP"), "{without}");
 }
 
 #[tokio::test]
@@ -298,6 +348,11 @@ async fn nonsense_on_the_socket_is_answered_in_json() {
         ask("POST", "/v1/nodes/Edge_1/revoke", null.clone())
             .await
             .contains("is no node name")
+    );
+    assert!(
+        ask("POST", "/v1/ca/rotate/sign?later", null.clone())
+            .await
+            .contains("only ?now is")
     );
     assert!(
         ask("POST", "/v1/tokens", null)

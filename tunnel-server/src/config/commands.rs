@@ -59,9 +59,10 @@ pub enum Output {
 pub enum TokenCommand {
     /// Make a join token and print it
     Create(TokenCreate),
-    /// List the tokens that can still be used, without their secrets
+    /// List the tokens that can still be used, and those of the last week that cannot, with who used them; never their
+    /// secrets
     List(AdminSocketArgs),
-    /// Make a token unusable
+    /// Make a token unusable; nodes that joined by it stay
     Revoke(TokenRevoke),
 }
 
@@ -93,7 +94,7 @@ pub struct TokenCreate {
     #[arg(value_parser = |text: &str| span(text, 60, TTL_MAX.as_secs()))]
     pub ttl: Duration,
 
-    /// Let the node join although one of that name is registered already: the old one is shut out
+    /// Let the node join although one of that name is registered already: once it has joined, the old one is shut out
     #[arg(long, env = "EDGE_TUNNEL_REPLACE", conflicts_with = "pattern", value_parser = BoolishValueParser::new())]
     pub replace: bool,
 
@@ -144,7 +145,8 @@ pub struct Nodes {
 /// `edge-tunnel-server nodes …`.
 #[derive(Debug, Subcommand)]
 pub enum NodesCommand {
-    /// Shut a node out: its session is closed at once, its certificate is worth nothing from then on
+    /// Shut a node out at once: its session ends with all its streams, and its certificate is worth nothing from then on.
+    /// A new join token lets it in again
     Revoke {
         /// The node's name
         #[arg(value_name = "NAME")]
@@ -195,13 +197,15 @@ pub struct IssueClient {
 /// `edge-tunnel-server ca rotate`.
 #[derive(Debug, Args)]
 pub struct Rotate {
-    /// Which step; they come in this order, and `ca show` says which is next
-    #[arg(
-        env = "EDGE_TUNNEL_STEP",
-        value_name = "STEP",
-        default_value = "introduce"
-    )]
-    pub step: Step,
+    /// The step to take; they come in this order. Without one nothing is changed: where the change stands is shown, and
+    /// what the next step would do
+    #[arg(value_name = "STEP")]
+    pub step: Option<Step>,
+
+    /// Do not wait until every connected agent has renewed since the step before: with finish, those that have not are
+    /// shut out and must enrol anew
+    #[arg(long, env = "EDGE_TUNNEL_NOW", requires = "step", value_parser = BoolishValueParser::new())]
+    pub now: bool,
 
     /// Where the server is.
     #[command(flatten)]
@@ -211,9 +215,9 @@ pub struct Rotate {
 /// `edge-tunnel-server ca …`.
 #[derive(Debug, Subcommand)]
 pub enum CaCommand {
-    /// Show the CAs that are believed, with their pins
+    /// Print the CAs that are believed, as a CA file (PEM), with their pins as comments
     Show(AdminSocketArgs),
-    /// Replace the CA: introduce the next one, and once every agent has renewed (13 days while connected) let
-    /// it sign, and once every agent has renewed again drop the old one
+    /// Replace the CA in three steps: introduce the next one; 13 days later, when every connected agent has renewed, have
+    /// it sign; and 13 days after that drop the old one
     Rotate(Rotate),
 }

@@ -104,8 +104,10 @@ fn what_is_refused_says_what_to_write() {
     let table = [
         ("", "Usage"),
         ("run --tls-listen 10263", "IP:PORT"),
-        ("run --agents-listen none", "invalid"),
-        ("run --http-allow-from 10.0.0.0/33", "invalid"),
+        ("run --agents-listen none", "cannot be switched off"),
+        ("run --agents-listen localhost:1", "IP:PORT, such as"),
+        ("run --http-allow-from 10.0.0.0/33", "is no network"),
+        ("run --http-allow-from 10.0.0.1", "single address as 192"),
         ("run --renew-grace 90", "with a unit"),
         ("run --dial-timeout 0s", "from 1s to 5m"),
         ("run --buffer-memory 15MiB", "from 16MiB to 1TiB"),
@@ -127,6 +129,7 @@ fn what_is_refused_says_what_to_write() {
         ("issue-client ../ops --out x", "client name"),
         ("issue-client ops --out x --ports 0", "from 1 to 65535"),
         ("ca", "rotate"),
+        ("ca rotate drop", "finish"),
     ];
     for (line, expected) in table {
         let error = parse(line).unwrap_err();

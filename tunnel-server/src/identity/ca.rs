@@ -171,6 +171,20 @@ impl Ca {
         }
     }
 
+    /// The CA as it stands, where `step` is what may come next.
+    pub fn due(&self, step: Step) -> Result<CaInfo, CaError> {
+        let info = self.show();
+        let next = info.phase.next();
+        match self.source {
+            Source::Operator(_) => Err(CaError::Operators),
+            Source::Embedded(_) if next == step => Ok(info),
+            Source::Embedded(_) => Err(CaError::WrongStep {
+                phase: info.phase,
+                next,
+            }),
+        }
+    }
+
     /// Takes the next step of a rotation, which must be `step`: said twice by mistake it does nothing twice.
     pub fn rotate(&self, step: Step) -> Result<Phase, CaError> {
         let Source::Embedded(store) = &self.source else {

@@ -42,6 +42,8 @@ pub struct Holder {
     pub node: NodeName,
     /// Its registration.
     pub registration: RegistrationId,
+    /// When the certificate was issued, to the second.
+    pub issued: SystemTime,
     /// Until when the certificate is valid.
     pub not_after: SystemTime,
 }
@@ -173,6 +175,7 @@ pub(super) fn classify(
             let holder = Holder {
                 node: name.clone(),
                 registration: *registration,
+                issued: certificate.issued(),
                 not_after: certificate.not_after,
             };
             Ok(match alpn {

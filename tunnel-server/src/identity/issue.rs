@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use edge_tunnel_proto::id::{NodeName, RegistrationId};
-use edge_tunnel_proto::identity::{BACKDATE, ClientName, Identity, TrustDomain};
+use edge_tunnel_proto::identity::{BACKDATE, ClientName, Identity, TrustDomain, renewal};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
@@ -14,6 +14,15 @@ use rustls::pki_types::CertificateDer;
 
 /// How long an agent's certificate is valid; it is renewed from a third of that on.
 pub const NODE_LIFETIME: Duration = days(30);
+
+/// How long it takes until every agent that is connected has renewed, in whole days: what is above the latest renewal is
+/// for those that have to ask again.
+pub(super) const ALL_RENEWED: Duration = {
+    let day = days(1).as_secs();
+    let latest =
+        renewal::begins(NODE_LIFETIME).as_secs() + renewal::spread(NODE_LIFETIME).as_secs();
+    days(latest / day + 1)
+};
 
 /// How long the certificate of a client, or of a TLS service, is valid.
 pub const CLIENT_LIFETIME: Duration = days(365);
@@ -198,4 +207,17 @@ fn hosts(params: &mut CertificateParams, names: &[String]) -> Result<(), rcgen::
         params.subject_alt_names.push(name);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_waits_for_longer_than_the_latest_renewal_and_for_as_long_as_the_documents_say() {
+        let latest = renewal::begins(NODE_LIFETIME) + renewal::spread(NODE_LIFETIME);
+        assert!(ALL_RENEWED > latest, "{ALL_RENEWED:?}, {latest:?}");
+        // `ca --help` and docs/identity.md.
+        assert_eq!(ALL_RENEWED, days(13));
+    }
 }

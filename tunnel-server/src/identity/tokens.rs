@@ -104,12 +104,14 @@ impl Tokens {
         Ok((token, now + ttl))
     }
 
-    /// All tokens, also those that opened or expired within the last week, in no order. One that cannot be read is left
-    /// out.
+    /// All tokens, also those that expired or were revoked within the last week, in no order. One that cannot be read is
+    /// left out.
     pub fn list(&self) -> Result<Vec<TokenInfo>, StoreError> {
-        let mut tokens = Vec::new();
+        let (mut tokens, now) = (Vec::new(), self.clock.now());
         for id in self.ids()? {
-            if let Some((record, _)) = self.look_at(id)? {
+            if let Some((record, _)) = self.look_at(id)?
+                && !record.is_old(now)
+            {
                 tokens.push(TokenInfo {
                     id,
                     created: instant(record.created),
@@ -198,13 +200,7 @@ impl Tokens {
             let Some((record, version)) = self.look_at(id)? else {
                 continue;
             };
-            let over = record
-                .revoked
-                .map_or(record.expires, |revoked| revoked.min(record.expires));
-            if now
-                .duration_since(instant(over))
-                .is_ok_and(|since| since > KEPT)
-            {
+            if record.is_old(now) {
                 match self.store.remove(&Key::token(id), &version) {
                     Ok(()) | Err(StoreError::Conflict { .. }) => {}
                     Err(error) => return Err(error),

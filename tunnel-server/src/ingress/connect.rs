@@ -42,6 +42,8 @@ const HEAD_MAX: usize = 8 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How much of a target that was refused the log shows, in characters.
 const TARGET_SHOWN: usize = 80;
+/// The reason where no TLS handshake came of a connection. There is no status: TLS answers with an alert.
+const HANDSHAKE: &str = "tls_handshake";
 /// The status for another method than CONNECT, whose answer names the right one (RFC 9110, 15.5.6).
 const METHOD: u16 = 405;
 /// The whole of a success.
@@ -125,32 +127,21 @@ impl<O: Open> Context<O> {
         let io = match tokio::time::timeout(HEAD_TIME, acceptor.accept(io)).await {
             Ok(Ok(io)) => io,
             Ok(Err(error)) => {
-                self.metrics.request(self.way, "tls_handshake");
-                if let Some(line) = self.strangers.take() {
-                    let (client, unwritten) = (client.map(tracing::field::display), line.unwritten);
-                    tracing::info!(client, %error, unwritten, "no TLS handshake with a caller of connect");
-                }
-                return;
+                let why = format!("no TLS handshake with a caller of connect: {error}");
+                return self.turned_away(None, client, HANDSHAKE, why);
             }
             Err(_elapsed) => {
-                self.metrics.request(self.way, "tls_handshake");
-                tracing::debug!("a caller did not finish its TLS handshake in time");
-                return;
+                let why = format!(
+                    "no TLS handshake with a caller of connect: it was not whole within {} s",
+                    HEAD_TIME.as_secs()
+                );
+                return self.turned_away(None, client, HANDSHAKE, why);
             }
         };
         match (certificates.identify)(io.get_ref().1) {
             Ok(who) => self.connect(io, client, who).await,
             Err(refusal) => {
-                self.metrics.request(self.way, refusal.reason);
-                if let Some(line) = self.strangers.take() {
-                    tracing::info!(
-                        way = self.way.name(),
-                        client = client.map(tracing::field::display),
-                        reason = refusal.reason,
-                        unwritten = line.unwritten,
-                        "refused: {refusal}"
-                    );
-                }
+                self.turned_away(None, client, refusal.reason, &refusal);
                 part(io, &answer::refusal(&refusal)).await;
             }
         }

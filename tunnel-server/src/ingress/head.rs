@@ -9,6 +9,13 @@ const HEADERS_MAX: usize = 100;
 /// Why a head is refused, in words.
 pub(super) type Violation = &'static str;
 
+/// What a TLS connection begins with: the record of a handshake, of any version (RFC 8446, 5.1).
+const TLS: [u8; 2] = [0x16, 0x03];
+
+/// What is said to TLS. Its caller may see no word of it; whoever reads the log does.
+const TLS_CAME: Violation = "TLS came to a port that speaks plain HTTP; come without TLS (http://), or to the way in that \
+                             takes it: --connect-listen, or --tls-listen for a node's own TLS";
+
 /// Finds the end of a head as its bytes come, and refuses at once what shifts line ends about.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
@@ -18,13 +25,17 @@ pub(super) struct Scanner {
     /// Lines that said something.
     lines: usize,
     empty_lines: usize,
+    /// All that came so far is the first byte of TLS.
+    maybe_tls: bool,
 }
 
 impl Scanner {
     /// How many of these next `bytes` belong to the head, once it ends among them.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Violation> {
         for (at, byte) in bytes.iter().enumerate() {
+            let maybe_tls = std::mem::take(&mut self.maybe_tls);
             match byte {
+                _ if maybe_tls && *byte == TLS[1] => return Err(TLS_CAME),
                 b'\n' if !self.after_cr => return Err("a line ends without a carriage return"),
                 b'\n' => {
                     self.after_cr = false;
@@ -45,10 +56,17 @@ impl Scanner {
                 b'\r' => self.after_cr = true,
                 0 => return Err("there is a NUL"),
                 b' ' | b'\t' if self.line == 0 => return Err("a line begins with a blank"),
-                _ => self.line += 1,
+                _ => {
+                    self.maybe_tls = *byte == TLS[0] && self.is_new();
+                    self.line += 1;
+                }
             }
         }
         Ok(None)
+    }
+
+    const fn is_new(&self) -> bool {
+        self.line == 0 && self.lines == 0 && self.empty_lines == 0
     }
 }
 
@@ -219,6 +237,25 @@ mod tests {
                 .1
                 .upgrade
         );
+    }
+
+    #[test]
+    fn tls_is_told_from_a_request_that_is_damaged() {
+        // The beginning of a ClientHello, whole or cut behind what tells it.
+        for hello in ["\x16\x03\x01\0\x05\x01\0\0\x01\x03", "\x16\x03"] {
+            let said = read(hello).unwrap_err();
+            assert!(said.starts_with("TLS came to a port"), "{said}");
+        }
+        for other in [
+            "\x16",
+            "\x16GET / HTTP/1.1\r\n\r\n",
+            "\x03\x16\x03",
+            "\r\n\x16\x03\0",
+            "G\x16\x03\0",
+        ] {
+            let said = read(other).unwrap_err();
+            assert!(!said.contains("TLS"), "{other:?}: {said}");
+        }
     }
 
     #[test]

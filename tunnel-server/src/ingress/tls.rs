@@ -92,27 +92,20 @@ impl<O: Open> Context<O> {
                 return part(io, &Alert::UnrecognizedName.record()).await;
             }
             Progress::Hello(Name::Unusable) => {
-                self.metrics.request(self.way, "bad_server_name");
-                if let Some(line) = self.strangers.take() {
-                    let (client, unwritten) = (client.map(tracing::field::display), line.unwritten);
-                    tracing::info!(
-                        client,
-                        unwritten,
-                        "refused: a TLS server name that is no name of a node"
-                    );
-                }
+                let why = "the TLS server name is no name of a node";
+                self.turned_away(Some(&Caller::Anyone), client, "bad_server_name", why);
                 return part(io, &Alert::UnrecognizedName.record()).await;
             }
             Progress::PlainText => {
-                self.metrics.request(self.way, "plain_text");
                 let text = format!(
                     "this port takes TLS and passes it to port {port} of a node; for plain HTTP use the http way in (--http-listen)"
                 );
+                self.turned_away(Some(&Caller::Anyone), client, "plain_text", &text);
                 return part(io, &answer::failure(400, &text, "")).await;
             }
             Progress::Bad(why) => {
-                self.metrics.request(self.way, "bad_hello");
-                tracing::debug!(why, "refused what is no TLS");
+                let why = format!("what came is no TLS: {why}");
+                self.turned_away(Some(&Caller::Anyone), client, "bad_hello", why);
                 return part(io, &Alert::DecodeError.record()).await;
             }
             Progress::Incomplete => {

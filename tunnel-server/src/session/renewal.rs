@@ -1,6 +1,8 @@
 //! The renewal of a certificate over a session, beside everything else that is said there: it may have to wait its
 //! turn, and an agent that heard nothing meanwhile would take the link for dead.
 
+use std::time::SystemTime;
+
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::message::enroll::{Outcome, Refusal, RenewRequest, RenewResponse};
 use futures_util::future::BoxFuture;
@@ -12,7 +14,8 @@ use crate::sessions::Session;
 pub(super) struct Renewal<'a> {
     context: &'a Context,
     session: &'a Session,
-    under_way: Option<BoxFuture<'a, RenewResponse>>,
+    /// And since when: a certificate, and the bundle that comes with it, are at least as new as the wish for them.
+    under_way: Option<(SystemTime, BoxFuture<'a, RenewResponse>)>,
     /// A refusal is in the log; an agent may go on asking as often as it likes.
     told: bool,
 }
@@ -40,23 +43,26 @@ impl<'a> Renewal<'a> {
             });
         }
         let (identity, holder) = (&self.context.identity, self.session.holder.clone());
-        self.under_way = Some(Box::pin(identity.renew(request, holder)));
+        let work = Box::pin(identity.renew(request, holder));
+        self.under_way = Some((self.context.clock.now(), work));
         Ok(())
     }
 
     /// Waits for the answer; for ever where nothing was asked. Cancel safe.
     pub(super) async fn answer(&mut self) -> RenewResponse {
-        let Some(under_way) = &mut self.under_way else {
+        let Some((asked, under_way)) = &mut self.under_way else {
             return std::future::pending().await;
         };
-        let response = under_way.await;
+        let (asked, response) = (*asked, under_way.await);
         self.under_way = None;
-        if let Some(Outcome::Refusal(refusal)) = &response.outcome
-            && !self.told
-        {
-            self.told = true;
-            let node = &self.session.holder.node;
-            tracing::info!(%node, "a renewal of its certificate was refused: {}", refusal.message);
+        match &response.outcome {
+            Some(Outcome::Issued(_)) => self.session.renewed(asked),
+            Some(Outcome::Refusal(refusal)) if !self.told => {
+                self.told = true;
+                let node = &self.session.holder.node;
+                tracing::info!(%node, "a renewal of its certificate was refused: {}", refusal.message);
+            }
+            _ => {}
         }
         response
     }

@@ -85,6 +85,7 @@ impl House {
         let holder = Holder {
             node: node(),
             registration: RegistrationId(1),
+            issued: self.context.clock.now(),
             not_after: self.context.clock.now() + SECOND,
         };
         let context = self.context.clone();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edge_tunnel_proto::code::Code;
 use edge_tunnel_proto::heartbeat::PROBE;
@@ -42,6 +42,8 @@ pub struct Session {
     pub(crate) heard: watch::Sender<Instant>,
     pub(crate) rtt_micros: AtomicU64,
     ending: watch::Sender<Option<(Code, String)>>,
+    /// When the agent's newest certificate was issued, or a little before.
+    certified: Mutex<SystemTime>,
     /// Where another process with the same identity waits for whether this one lives.
     rival: Mutex<Option<SocketAddr>>,
     /// The agent has said that it retires this session: no new streams.
@@ -60,6 +62,7 @@ impl Session {
         lane: Lane,
     ) -> Self {
         Self {
+            certified: Mutex::new(holder.issued),
             holder,
             instance,
             since,
@@ -84,6 +87,21 @@ impl Session {
         let token = self.streams.token();
         self.opened.notify_one();
         token
+    }
+
+    /// When the agent's newest certificate was issued, in whole seconds: the one that it showed, or one that it got since.
+    #[must_use]
+    pub fn certified(&self) -> SystemTime {
+        *self.certified.lock()
+    }
+
+    /// The agent was given a certificate for which it asked at this time.
+    pub(crate) fn renewed(&self, asked: SystemTime) {
+        let seconds = asked
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        *self.certified.lock() = UNIX_EPOCH + Duration::from_secs(seconds);
     }
 
     /// What carries it.

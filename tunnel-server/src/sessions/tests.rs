@@ -18,6 +18,7 @@ fn session_of(node: NodeName, instance: u128, remote: &str, lane: Lane) -> Arc<S
     let holder = Holder {
         node,
         registration: RegistrationId(1),
+        issued: UNIX_EPOCH,
         not_after: UNIX_EPOCH,
     };
     let remote = remote.parse().unwrap();

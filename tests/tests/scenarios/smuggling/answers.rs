@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use edge_tunnel_tests::logs;
 use edge_tunnel_tests::raw_http::message;
 use edge_tunnel_tests::wait::{SOON, within};
 use tokio::io::AsyncWriteExt as _;
@@ -245,5 +246,11 @@ async fn a_hostile_answer_is_seen_whole_or_broken_and_is_nobody_elses() {
             next.starts_with("HTTP/1.1 200 ") && next.ends_with("\r\n\r\nok"),
             "{said:?}: {next}"
         );
+    }
+    // An error of ours is in the log as well, with what the service did.
+    let node = format!("node {}:", house.host.split(':').next().unwrap());
+    for words in ["101 Switching Protocols", "Transfer-Encoding", "64 KiB"] {
+        let lines = logs::with(&["refused", "reason=\"bad_response\"", &node, words]);
+        assert!(!lines.is_empty(), "{words:?} is not in the log");
     }
 }

@@ -45,7 +45,15 @@ async fn route<C: Control>(
         (&Method::POST, ["v1", "clients"]) => shown(control.issue_client(read(body).await?).await),
         (&Method::GET, ["v1", "ca"]) => shown(control.ca_show().await),
         (&Method::POST, ["v1", "ca", "rotate", step]) => {
-            shown(control.ca_rotate(parse(step)?).await)
+            let at_once = match head.uri.query() {
+                None => false,
+                Some("now") => true,
+                Some(other) => {
+                    let what = format!("{other:?} is no way to take a step: only ?now is");
+                    return Err(ControlError::Invalid(what));
+                }
+            };
+            shown(control.ca_rotate(parse(step)?, at_once).await)
         }
         (method, _) => {
             let what = format!(

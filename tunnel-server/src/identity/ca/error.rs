@@ -34,7 +34,10 @@ pub enum CaError {
     )]
     Operators,
     /// Steps have an order.
-    #[error("the rotation of the CA stands at {phase:?}; from there comes `ca rotate {}`, see `ca show`", next.name())]
+    #[error(
+        "the change of the CA stands at {}; the step that may come now is `ca rotate {}`. `ca rotate` alone says what that \
+         does", phase.name(), next.name()
+    )]
     WrongStep {
         /// Where it stands.
         phase: Phase,

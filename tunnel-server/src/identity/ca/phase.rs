@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use clap::ValueEnum;
 use edge_tunnel_proto::identity::{Bundle, Pin};
 
+use crate::identity::issue::ALL_RENEWED;
+
 /// Where a rotation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -20,9 +22,9 @@ pub enum Phase {
 /// A step of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Step {
-    /// Make the next CA and believe it; agents learn it as they renew
+    /// Make the next CA and believe it beside the old one, which goes on signing; agents learn of it as they renew
     Introduce,
-    /// Sign with the next CA
+    /// Have the next CA sign; the old one is still believed
     Sign,
     /// Drop the old CA, and with it every certificate that it signed
     Finish,
@@ -49,6 +51,16 @@ impl FromStr for Step {
 }
 
 impl Phase {
+    /// The phase's name, as people read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Introduced => "introduced",
+            Self::Signing => "signing",
+        }
+    }
+
     /// The step that may come next.
     #[must_use]
     pub const fn next(self) -> Step {
@@ -71,4 +83,15 @@ pub struct CaInfo {
     pub signs: Pin,
     /// All that is believed.
     pub bundle: Bundle,
+}
+
+impl CaInfo {
+    /// When the next step is due: once every connected agent has renewed since the last. `None`: any time will do.
+    #[must_use]
+    pub fn ready(&self) -> Option<SystemTime> {
+        match self.phase {
+            Phase::Steady => None,
+            Phase::Introduced | Phase::Signing => Some(self.since? + ALL_RENEWED),
+        }
+    }
 }

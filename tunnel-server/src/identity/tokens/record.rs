@@ -7,7 +7,7 @@ use edge_tunnel_proto::identity::{Pin, SECRET_LEN, Secret, rfc3339};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::RedeemError;
+use super::{KEPT, RedeemError};
 use crate::identity::grant::NodePattern;
 use crate::identity::registrations::{Registrations, instant};
 use crate::identity::text;
@@ -84,6 +84,13 @@ impl Record {
             });
         }
         Ok(())
+    }
+
+    /// Whether it has ended so long ago that nobody asks for it any more.
+    pub(super) fn is_old(&self, now: SystemTime) -> bool {
+        let over = self.revoked.unwrap_or(u64::MAX).min(self.expires);
+        let since = now.duration_since(instant(over));
+        since.is_ok_and(|since| since > KEPT)
     }
 
     pub(super) fn one_use_left(&self) -> Result<(), RedeemError> {

@@ -168,7 +168,8 @@ async fn a_refusal_says_what_was_wrong_and_where_to() {
             Some("edge-1:80"),
             "no body",
         ),
-        ("\u{16}\u{3}\u{1}\0", "bad_request", None, "NUL"),
+        ("\u{16}\u{3}\u{1}\0", "bad_request", None, "TLS came to"),
+        ("\0", "bad_request", None, "NUL"),
     ] {
         let asked = read_head(&mut request.as_bytes(), &mut BytesMut::new()).await;
         let Asked::Refused(why, asked) = asked else {

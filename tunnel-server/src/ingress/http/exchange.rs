@@ -102,24 +102,24 @@ impl<O: Open> Exchange<O> {
         let result = async {
             let route = self.http.routes.resolve(&inbound)?;
             let fresh = on_client.is_some();
-            self.in_time(&route, self.http.send(&inbound, &route, request, fresh))
-                .await
+            let sent = self.http.send(&inbound, &route, request, fresh);
+            let response = self.in_time(&route, sent).await?;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Ok((response, None));
+            }
+            match on_client {
+                Some(on_client) => Ok((response, Some(on_client))),
+                None => Err(unasked(&route)),
+            }
         };
-        let mut response = result
+        let (mut response, on_client) = result
             .await
             .inspect_err(|refusal| self.unserved(&inbound, refusal))?;
         self.http.context.metrics.request(Way::Http, OPENED);
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(self.back(response, busy));
-        }
-        let agreed = response.headers().get(UPGRADE).cloned();
         let Some(on_client) = on_client else {
-            let message = format!(
-                "{}: the node went over to another protocol unasked",
-                inbound.destination
-            );
-            return Err(Refusal::new(Kind::BadGateway, "bad_response", message));
+            return Ok(self.back(response, busy));
         };
+        let agreed = response.headers().get(UPGRADE).cloned();
         let on_node = hyper::upgrade::on(&mut response);
         *self.upgraded.lock() = Some((on_client, on_node));
         let mut response = response.map(|_| body::none());
@@ -134,18 +134,8 @@ impl<O: Open> Exchange<O> {
 
     /// Counts a request that never got a destination, and logs it unless there were too many.
     fn nowhere(&self, reason: &'static str, text: &str) {
-        self.http.context.metrics.request(Way::Http, reason);
-        let Some(line) = self.http.context.strangers.take() else {
-            return;
-        };
-        tracing::info!(
-            way = Way::Http.name(),
-            caller = %Caller::Anyone,
-            client = self.client.map(tracing::field::display),
-            reason,
-            unwritten = line.unwritten,
-            "refused: {text}"
-        );
+        let context = &self.http.context;
+        context.turned_away(Some(&Caller::Anyone), self.client, reason, text);
     }
 
     /// Counts and logs a request that got no response from its node.
@@ -193,6 +183,15 @@ impl<O: Open> Exchange<O> {
             }
         }
     }
+}
+
+/// What is said of a node's service that leaves HTTP although nobody asked it to: whatever comes next is no answer.
+fn unasked(route: &Route) -> Refusal {
+    let Route { node, target } = route;
+    let message = format!(
+        "node {node}: {target} answered 101 Switching Protocols to a request that asked for no upgrade; mend the service"
+    );
+    Refusal::new(Kind::BadGateway, "bad_response", message)
 }
 
 /// A caller's request as one to a node.

@@ -19,6 +19,8 @@ async fn what_is_no_http_is_a_502_that_says_so() {
             answer.starts_with("HTTP/1.1 502 ") && answer.contains("edge-1"),
             "{answer}"
         );
+        let counted = |outcome| http.context.metrics.requests(Way::Http, outcome);
+        assert_eq!((counted("bad_response"), counted("opened")), (1, 0));
     }
 }
 
