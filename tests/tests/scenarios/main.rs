@@ -42,6 +42,7 @@ mod smuggling;
 mod startup;
 mod strangers;
 mod streams;
+mod targets;
 mod tokens;
 mod transports;
 mod turned_away;
