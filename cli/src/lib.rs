@@ -2,6 +2,8 @@
 
 mod environment;
 mod listen;
+mod span;
 
 pub use environment::explained;
 pub use listen::{Listen, ListenError};
+pub use span::span;

@@ -15,6 +15,7 @@ use edge_tunnel_proto::telemetry::{LogFilter, LogFormat, version};
 use crate::policy::rule::{PortSet, Rule};
 use crate::policy::{LOOPBACK_PORTS, Rules};
 
+use edge_tunnel_cli::span;
 pub use edge_tunnel_cli::{Listen, ListenError};
 pub use node_name::{NodeNameError, node_name};
 pub use server::{ServerAddress, ServerAddressError, Transports};
@@ -253,23 +254,6 @@ impl Cli {
 fn token_is_an_argument(run: &ArgMatches) -> bool {
     run.try_contains_id("token").unwrap_or(false)
         && run.value_source("token") == Some(ValueSource::CommandLine)
-}
-
-/// A length of time such as `25s`, `5m` or `1h 30m`, between two bounds in seconds.
-fn span(text: &str, least: u64, most: u64) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| {
-        format!("{error}; write a number with a unit, such as 500ms, 25s, 5m, 1h or 90d")
-    })?;
-    let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
-    if (least..=most).contains(&span) {
-        return Ok(span);
-    }
-    let shown = humantime::format_duration;
-    Err(format!(
-        "it must be from {} to {}",
-        shown(least),
-        shown(most)
-    ))
 }
 
 /// A flag that says where to listen.

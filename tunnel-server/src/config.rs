@@ -16,6 +16,7 @@ pub use commands::{
     AdminSocketArgs, CaCommand, IssueClient, Nodes, NodesCommand, Output, TokenCommand,
     TokenCreate, TokenFor, TokenRevoke,
 };
+use edge_tunnel_cli::span;
 pub use edge_tunnel_cli::{Listen, ListenError};
 
 mod commands;
@@ -284,31 +285,6 @@ fn memory(text: &str) -> Result<usize, String> {
         return usize::try_from(size.as_u64()).map_err(|error| error.to_string());
     }
     Err("it must be from 16MiB to 1TiB".to_owned())
-}
-
-/// A length of time such as `25s`, `5m` or `1h 30m`, between two bounds in seconds.
-fn span(text: &str, least: u64, most: u64) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| {
-        format!("{error}; write a number with a unit, such as 500ms, 25s, 5m, 1h or 90d")
-    })?;
-    if (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&span) {
-        return Ok(span);
-    }
-    Err(format!(
-        "it must be from {} to {}",
-        bound(least),
-        bound(most)
-    ))
-}
-
-/// A bound as the help texts write it: `365d`, which humantime would show in months, days and seconds.
-fn bound(seconds: u64) -> String {
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let whole = |(length, _): &(u64, &str)| seconds > 0 && seconds.is_multiple_of(*length);
-    match units.into_iter().find(whole) {
-        Some((length, unit)) => format!("{}{unit}", seconds / length),
-        None => format!("{seconds}s"),
-    }
 }
 
 /// A network such as `10.0.0.0/8`.

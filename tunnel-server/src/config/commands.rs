@@ -1,17 +1,17 @@
 //! The commands that talk to a running server over its local admin socket.
 
-use crate::identity::Step;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueEnum};
+use edge_tunnel_cli::span;
 use edge_tunnel_proto::id::{NodeName, Port};
 use edge_tunnel_proto::identity::{ClientName, TokenId};
 
-use super::{STATE_DIR, span};
+use super::STATE_DIR;
 use crate::admin::socket::SOCKET_FILE;
-use crate::identity::{NodePattern, TTL_MAX, USES_MAX};
+use crate::identity::{NodePattern, Step, TTL_MAX, USES_MAX};
 
 /// How a command finds the running server, and how it prints.
 #[derive(Debug, Clone, Args)]
