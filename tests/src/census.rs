@@ -50,17 +50,17 @@ impl Census {
     /// When one of them does not answer.
     pub async fn of(processes: &[Counted]) -> Result<Self, String> {
         let mut all = BTreeMap::new();
+        // First of all: the connections by which metrics are read take a moment to be closed.
+        for pid in processes.iter().filter_map(|process| process.pid) {
+            let files = std::fs::read_dir(format!("/proc/{pid}/fd"))
+                .map_err(|error| format!("{pid}: {error}"))?;
+            all.insert(format!("open files of {pid}"), files.count() as f64);
+        }
         for (place, process) in processes.iter().enumerate() {
             let metrics = Metrics::read(process.admin).await;
             let metrics = metrics.map_err(|error| format!("{process:?}: {error}"))?;
             let held = metrics.gauges().filter(|(_, value)| *value != 0.0);
             all.extend(held.map(|(series, value)| (format!("{place}: {series}"), value)));
-            if let Some(pid) = process.pid {
-                // The descriptor of its connection to this reader comes and goes.
-                let files = std::fs::read_dir(format!("/proc/{pid}/fd"))
-                    .map_err(|error| format!("{pid}: {error}"))?;
-                all.insert(format!("open files of {pid}"), files.count() as f64);
-            }
         }
         Ok(Self(all))
     }
