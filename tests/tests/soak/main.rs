@@ -66,7 +66,7 @@ async fn soak(default: u64, length: Duration, shape: Shape) {
         report.disturbed = troubles.map(trouble::Trouble::lasted).collect();
         tell(&report);
     }
-    assert!(report.good(), "{report:#?}");
+    assert!(report.good(), "{report}");
 }
 
 fn tell(words: impl fmt::Display) {
@@ -80,24 +80,26 @@ fn tell(words: impl fmt::Display) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_short_soak() {
+async fn every_fault_at_random_breaks_only_what_was_on_its_way() {
     let shape = Shape {
         local: 3,
         central: 1,
-        pause: 1500,
+        pause: 1000,
+        lasts: 2500,
     };
     soak(SEED, Duration::ZERO, shape).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make test-long"]
-async fn a_long_soak() {
+async fn every_fault_at_random_for_half_an_hour() {
     let minutes = std::env::var("EDGE_TUNNEL_SOAK_MINUTES");
     let minutes: u64 = minutes.map_or(30, |minutes| minutes.parse().unwrap());
     let shape = Shape {
         local: 8,
         central: 3,
         pause: 6000,
+        lasts: 6000,
     };
     let drawn = rand::rng().random_range(0..1_000_000);
     soak(drawn, Duration::from_secs(60 * minutes), shape).await;

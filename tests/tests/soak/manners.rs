@@ -46,7 +46,8 @@ impl Manner {
         }
     }
 
-    /// Makes the request, and says what became of it and how many bytes were looked at.
+    /// Makes the request, and says what became of it and how many bytes came as they were to come. What is broken off on
+    /// purpose is compared as well, but not counted.
     pub(super) async fn make(self, order: &Order) -> (Fate, usize) {
         if self == Self::Plain {
             return match order.run().await {
@@ -95,9 +96,9 @@ impl Manner {
                     Ok(()) if !matches!(door, Door::Uds(_)) => Err(Fate::Wrong(format!(
                         "a clean end after {size} where the target had reset"
                     ))),
-                    Ok(()) | Err(Fate::Failed(_)) => Ok(*size),
+                    Ok(()) | Err(Fate::Failed(_)) => Ok(0),
                     Err(fate) => match door.told(fate) {
-                        Fate::Failed(_) => Ok(*size),
+                        Fate::Failed(_) => Ok(0),
                         fate => Err(fate),
                     },
                 }
@@ -160,8 +161,8 @@ async fn vanish_over_http(server: SocketAddr, at: &str, size: usize) -> Result<u
 
 async fn reset_over_http(server: SocketAddr, at: &str, size: usize) -> Result<usize, Fate> {
     match caller::http(server, get(&format!("/broken/{size}"), at)).await {
-        Err(_broken_off) => Ok(size),
-        Ok(answer) if answer.status == 502 => Ok(size),
+        Err(_broken_off) => Ok(0),
+        Ok(answer) if answer.status == 502 => Ok(0),
         Ok(answer) if answer.status == 200 => Err(Fate::Wrong(format!(
             "a whole answer of {} where the target had reset",
             answer.body.len()

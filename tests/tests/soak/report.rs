@@ -102,6 +102,11 @@ impl fmt::Display for Report {
             of.hung.len(),
             of.without_reason.len(),
             self.leaks.found.len()
-        )
+        )?;
+        let failures = [&of.wrong, &of.hung, &of.without_reason, &self.leaks.found];
+        for words in failures.into_iter().flatten() {
+            write!(f, "\n  {words}")?;
+        }
+        Ok(())
     }
 }

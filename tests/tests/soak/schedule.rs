@@ -174,12 +174,14 @@ pub(super) struct Plan {
     pub(super) seed: u64,
 }
 
-/// How many strikes a round has: at each node, at the server; and how long a pause before each may be, in ms.
+/// How many strikes a round has, at each node and at the server; how long the pause before one at a node may be, and
+/// three times as long at the server; and how long one may last. In ms.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub(super) local: usize,
     pub(super) central: usize,
     pub(super) pause: u64,
+    pub(super) lasts: u64,
 }
 
 /// Deals faults: none comes again before each of the others did.
@@ -210,7 +212,7 @@ impl Deck {
         for _ in 0..shape.local {
             for site in &mut sites {
                 let fault = deal(local, Local::each, rng);
-                site.push(strike(fault, shape.pause, rng));
+                site.push(strike(fault, shape.pause, shape.lasts, rng));
             }
         }
         for site in &mut sites {
@@ -219,7 +221,7 @@ impl Deck {
         let mut server: Vec<_> = (0..shape.central)
             .map(|_| {
                 let fault = deal(central, Central::each, rng);
-                strike(fault, 3 * shape.pause, rng)
+                strike(fault, 3 * shape.pause, shape.lasts, rng)
             })
             .collect();
         server.sort_by_key(|strike| strike.fault != Central::Dies);
@@ -241,11 +243,11 @@ fn deal<F>(deck: &mut Vec<F>, each: impl Fn(&mut SmallRng) -> Vec<F>, rng: &mut 
     }
 }
 
-fn strike<F>(fault: F, pause: u64, rng: &mut SmallRng) -> Strike<F> {
+fn strike<F>(fault: F, pause: u64, lasts: u64, rng: &mut SmallRng) -> Strike<F> {
     Strike {
         fault,
         pause: Duration::from_millis(rng.random_range(pause / 8..=pause)),
-        lasts: Duration::from_millis(rng.random_range(200..5000)),
+        lasts: Duration::from_millis(rng.random_range(200..=lasts)),
     }
 }
 
@@ -255,6 +257,7 @@ fn a_seed_makes_the_schedule() {
         local: 5,
         central: 5,
         pause: 1000,
+        lasts: 1000,
     };
     let (mut one, mut other) = (Deck::new(1), Deck::new(1));
     let rounds: Vec<_> = (0..10).map(|_| one.deal(shape)).collect();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use edge_tunnel_tests::link::{Link, Path};
 use edge_tunnel_tests::programs::Cloud;
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
@@ -158,12 +159,14 @@ async fn at_server(cloud: &mut Cloud, all: &[Reach], strikes: &[Strike<Central>]
                 cloud.token(node).await;
             }
         }
-        for (reach, lasting) in whom.iter().zip(lasting) {
+        // Each is over when its own node is back: another that takes longer excuses nothing.
+        let back = whom.iter().zip(lasting).map(async |(reach, lasting)| {
             if effect == Effect::Breaks {
                 reach.recovers().await;
             }
             reach.trouble.end(lasting);
-        }
+        });
+        join_all(back).await;
     }
 }
 

@@ -111,6 +111,13 @@ impl Trouble {
         words
     }
 
+    /// When the last fault that may have ended the node's session was over.
+    pub(super) fn over(&self) -> Option<Instant> {
+        let all = self.all.lock();
+        let breaks = all.iter().filter(|wrong| wrong.effect != Effect::None);
+        breaks.filter_map(|wrong| wrong.to).max()
+    }
+
     /// For how long anything that breaks requests was wrong, up to now.
     pub(super) fn lasted(&self) -> Duration {
         let all = self.all.lock();

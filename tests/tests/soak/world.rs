@@ -13,7 +13,7 @@ use edge_tunnel_tests::service::Service;
 use edge_tunnel_tests::traffic::{Door, Fate, Order};
 use edge_tunnel_tests::wait::{give_up, until};
 use edge_tunnel_tests::web::Web;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::schedule::SITES;
 use super::trouble::Trouble;
@@ -21,6 +21,10 @@ use super::trouble::Trouble;
 /// In which a node is back after whatever was wrong has ended: the longest back-off and an attempt at each transport
 /// that gets no answer; once more, where the server or the node is struck meanwhile; and what a busy machine adds.
 const BACK: Duration = Duration::from_secs(240);
+
+/// How long a session has to last for its agent to dial at once when it ends, and not after a back-off that grew in the
+/// round.
+const SETTLED: Duration = Duration::from_secs(11);
 
 /// What the nodes dial.
 const DIALS: [&str; SITES] = ["quic", "tls", "any"];
@@ -87,6 +91,11 @@ impl World {
 
     /// Makes every session anew, over what it was over at first: what there is can be compared with what there was.
     pub(super) async fn calm(&self) {
+        for site in &self.sites {
+            if let Some(over) = site.reach.trouble.over() {
+                sleep_until(over + SETTLED).await;
+            }
+        }
         for site in &self.sites {
             site.link.tcp().cut();
             site.link.udp().cut();
