@@ -41,7 +41,7 @@ unit: ## The tests that need neither root nor a cluster
 test: setup ## Every test: unit, conformance, scenarios, network namespaces, a real cluster
 	tests/run.sh
 
-test-long: setup ## What takes about an hour: faults for minutes, quiet connections, thousands of agents
+test-long: setup ## What takes an hour and a half: faults for half an hour, quiet connections, thousands of agents
 	tests/long.sh
 
 fuzz: ## Fuzz every decoder, FUZZ_SECONDS (20) each; needs a nightly Rust (DECODER=NAME: only that one)

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# What takes too long for every change: about an hour. `make test-long` runs it.
+# What takes too long for every change: about an hour and a half. `make test-long` runs it.
 #
 #   QUIET_SECONDS=360            how long connections on the real cluster are quiet
+#   EDGE_TUNNEL_SOAK_MINUTES=30  how long every fault strikes at random
+#   EDGE_TUNNEL_SOAK_SEED=1      in which order; else one that is drawn, and printed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -53,7 +53,10 @@ impl Census {
         for (place, process) in processes.iter().enumerate() {
             let metrics = Metrics::read(process.admin).await;
             let metrics = metrics.map_err(|error| format!("{process:?}: {error}"))?;
-            let held = metrics.gauges().filter(|(_, value)| *value != 0.0);
+            // A time is nothing that is held: it is another one once a certificate was renewed.
+            let held = metrics
+                .gauges()
+                .filter(|(series, value)| *value != 0.0 && !series.ends_with("_timestamp_seconds"));
             all.extend(held.map(|(series, value)| (format!("{place}: {series}"), value)));
             if let Some(pid) = process.pid {
                 let files = open_files(pid)

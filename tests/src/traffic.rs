@@ -41,6 +41,34 @@ impl Door {
             Self::Tls(..) => "tls",
         }
     }
+
+    /// Opens a stream to where an [`Order`] goes.
+    ///
+    /// # Errors
+    /// That it was refused, or broken off; over `http`, where there are no streams, always.
+    pub async fn open(&self, at: &str) -> Result<Box<dyn Io>, Fate> {
+        let refused = |refused: Refused| Fate::Failed(format!("{refused:?}"));
+        Ok(match self {
+            Self::Uds(socket) => Box::new(caller::uds(socket, at).await.map_err(refused)?),
+            Self::Mtls(server, files) => {
+                Box::new(caller::mtls(*server, files, at).await.map_err(refused)?)
+            }
+            Self::Tls(listener, root) => {
+                let opened = caller::sni(*listener, at, root).await;
+                Box::new(opened.map_err(|error| failed(&error))?)
+            }
+            Self::Http(_) => return Err(Fate::Failed("http has no streams".to_owned())),
+        })
+    }
+
+    /// What a stream's fate is by this way in: a unix socket knows no reset, and what was broken off reads as ended.
+    #[must_use]
+    pub fn told(&self, fate: Fate) -> Fate {
+        match (self, fate) {
+            (Self::Uds(_), Fate::Wrong(words)) if words.starts_with(SHORT) => Fate::Failed(words),
+            (_, fate) => fate,
+        }
+    }
 }
 
 /// A request.
@@ -81,27 +109,12 @@ impl Order {
     }
 
     async fn carry(&self) -> Result<(), Fate> {
-        let refused = |refused: Refused| Fate::Failed(format!("{refused:?}"));
-        match &self.door {
-            Door::Uds(socket) => {
-                let mut io = caller::uds(socket, &self.at).await.map_err(refused)?;
-                // A unix socket knows no reset: what was broken off reads as ended.
-                self.talk(&mut io).await.map_err(|fate| match fate {
-                    Fate::Wrong(words) if words.starts_with(SHORT) => Fate::Failed(words),
-                    fate => fate,
-                })
-            }
-            Door::Mtls(server, files) => {
-                let opened = caller::mtls(*server, files, &self.at).await;
-                self.talk(&mut opened.map_err(refused)?).await
-            }
-            Door::Tls(listener, root) => {
-                let opened = caller::sni(*listener, &self.at, root).await;
-                self.talk(&mut opened.map_err(|error| failed(&error))?)
-                    .await
-            }
-            Door::Http(server) => self.http(*server).await,
+        if let Door::Http(server) = self.door {
+            return self.http(server).await;
         }
+        let mut io = self.door.open(&self.at).await?;
+        let talked = self.talk(&mut io).await;
+        talked.map_err(|fate| self.door.told(fate))
     }
 
     async fn talk(&self, io: &mut impl Io) -> Result<(), Fate> {
@@ -164,7 +177,13 @@ fn failed(error: &std::io::Error) -> Fate {
 }
 
 /// Reads to the end: these bytes, and no others.
-async fn expect(io: &mut (impl tokio::io::AsyncRead + Unpin), bytes: &[u8]) -> Result<(), Fate> {
+///
+/// # Errors
+/// What came instead.
+pub async fn expect(
+    io: &mut (impl tokio::io::AsyncRead + Unpin),
+    bytes: &[u8],
+) -> Result<(), Fate> {
     let mut piece = vec![0; 64 * 1024];
     let mut came = 0;
     loop {

@@ -10,21 +10,26 @@
 //! | `/hang` | nothing |
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edge_tunnel_proto::splice::Socket as _;
+use edge_tunnel_proto::sync::Mutex;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
 
 use crate::payload;
 
@@ -86,63 +91,100 @@ async fn accept(listener: TcpListener, name: String, accepted: Arc<AtomicUsize>)
 }
 
 async fn serve(io: TcpStream, name: String) {
-    // A response that breaks off is written around hyper, which never would.
-    let mut head = [0; 64];
-    let Ok(count) = io.peek(&mut head).await else {
+    // A second handle on the same socket: hyper has the first.
+    let Ok((io, socket)) = twice(io) else {
         return;
     };
-    let line = String::from_utf8_lossy(&head[..count]).into_owned();
-    if let Some(rest) = line.strip_prefix("GET /broken/") {
-        let count = rest
-            .split(' ')
-            .next()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or_default();
-        return broken(io, count).await;
-    }
     let service = service_fn(move |request| {
-        let name = name.clone();
-        async move { Ok::<_, Infallible>(answer(&name, request).await) }
+        let (name, socket) = (name.clone(), Arc::clone(&socket));
+        async move { Ok::<_, Infallible>(answer(&name, request, socket).await) }
     });
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(io), service)
         .await;
 }
 
-async fn broken(mut io: TcpStream, count: usize) {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", count + 1);
-    let said = async {
-        io.write_all(head.as_bytes()).await?;
-        io.write_all(&payload::bytes(0, count)).await
-    };
-    if said.await.is_ok() {
-        // The bytes have to be under way before the reset overtakes them.
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        io.reset();
+fn twice(io: TcpStream) -> io::Result<(TcpStream, Arc<Mutex<TcpStream>>)> {
+    let io = io.into_std()?;
+    let socket = TcpStream::from_std(io.try_clone()?)?;
+    Ok((TcpStream::from_std(io)?, Arc::new(Mutex::new(socket))))
+}
+
+/// The body of an answer: some bytes, and behind them its end or a reset.
+struct Said {
+    bytes: Bytes,
+    reset: Option<Reset>,
+}
+
+/// A reset in place of one byte more.
+struct Reset {
+    /// The bytes have to be under way before the reset overtakes them.
+    pause: Pin<Box<Sleep>>,
+    socket: Arc<Mutex<TcpStream>>,
+}
+
+impl From<Bytes> for Said {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, reset: None }
     }
 }
 
-async fn answer(name: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+impl Body for Said {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if !self.bytes.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))));
+        }
+        let Some(reset) = &mut self.reset else {
+            return Poll::Ready(None);
+        };
+        ready!(reset.pause.as_mut().poll(context));
+        reset.socket.lock().reset();
+        Poll::Ready(Some(Err(io::Error::other("as was asked for"))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64 + u64::from(self.reset.is_some()))
+    }
+}
+
+async fn answer(
+    name: &str,
+    request: Request<Incoming>,
+    socket: Arc<Mutex<TcpStream>>,
+) -> Response<Said> {
     let path = request.uri().path().to_owned();
-    let body = match path.split('/').nth(1).unwrap_or_default() {
+    let count = path.rsplit('/').next().and_then(|count| count.parse().ok());
+    let bytes: Bytes = match path.split('/').nth(1).unwrap_or_default() {
         "name" => name.to_owned().into(),
         "head" => head(&request).into(),
         "echo" => match request.into_body().collect().await {
             Ok(body) => body.to_bytes(),
             Err(_broken) => return status(StatusCode::BAD_REQUEST),
         },
-        "bytes" => {
-            let count = path.rsplit('/').next().and_then(|count| count.parse().ok());
-            payload::bytes(0, count.unwrap_or_default()).into()
+        "bytes" => payload::bytes(0, count.unwrap_or_default()).into(),
+        "broken" => {
+            return Response::new(Said {
+                bytes: payload::bytes(0, count.unwrap_or_default()).into(),
+                reset: Some(Reset {
+                    pause: Box::pin(sleep(Duration::from_millis(200))),
+                    socket,
+                }),
+            });
         }
         "hang" => std::future::pending().await,
         _ => return status(StatusCode::NOT_FOUND),
     };
-    Response::new(Full::new(body))
+    Response::new(bytes.into())
 }
 
-fn status(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn status(status: StatusCode) -> Response<Said> {
+    let mut response = Response::new(Bytes::new().into());
     *response.status_mut() = status;
     response
 }

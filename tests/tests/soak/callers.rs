@@ -1,6 +1,6 @@
 //! Whoever asks, all the time, and what became of it.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use edge_tunnel_tests::traffic::{Fate, Order};
@@ -8,12 +8,14 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::world::{Trouble, World};
+use super::manners::Manner;
+use super::trouble::Trouble;
+use super::world::World;
 
-/// How many for each node and way in.
-const EACH: usize = 1;
+/// How many come to each node by each way in.
+const EACH: usize = 2;
 
 /// The largest request, in bytes.
 const LARGEST: f64 = 3e6;
@@ -22,8 +24,12 @@ const LARGEST: f64 = 3e6;
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) requests: u64,
+    /// That were looked at.
     pub(super) bytes: u64,
-    pub(super) in_flight: u64,
+    /// Requests on whose way nothing was wrong that may break them.
+    pub(super) undisturbed: u64,
+    /// How many failed, by the fault that was on their way.
+    pub(super) failed: BTreeMap<&'static str, u64>,
     pub(super) wrong: Vec<String>,
     pub(super) hung: Vec<String>,
     pub(super) without_reason: Vec<String>,
@@ -33,20 +39,13 @@ impl Sum {
     pub(super) fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.bytes += other.bytes;
-        self.in_flight += other.in_flight;
+        self.undisturbed += other.undisturbed;
+        for (fault, count) in other.failed {
+            *self.failed.entry(fault).or_default() += count;
+        }
         self.wrong.extend(other.wrong);
         self.hung.extend(other.hung);
         self.without_reason.extend(other.without_reason);
-    }
-}
-
-impl fmt::Display for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} requests, {} failed in flight, wrong {:?}, hung {:?}, failed for no reason {:?}",
-            self.requests, self.in_flight, self.wrong, self.hung, self.without_reason
-        )
     }
 }
 
@@ -63,9 +62,9 @@ impl Callers {
         let mut asking = JoinSet::new();
         let mut rng = SmallRng::seed_from_u64(seed);
         for site in &world.sites {
-            for order in &site.orders {
+            for order in &site.reach.orders {
                 for _ in 0..EACH {
-                    let (order, trouble) = (order.clone(), site.trouble.clone());
+                    let (order, trouble) = (order.clone(), site.reach.trouble.clone());
                     asking.spawn(ask(order, trouble, rng.random(), stop.subscribe()));
                 }
             }
@@ -84,7 +83,7 @@ impl Callers {
     }
 }
 
-async fn ask(order: Order, trouble: Trouble, seed: u64, stop: watch::Receiver<bool>) -> Sum {
+async fn ask(to: Order, trouble: Trouble, seed: u64, stop: watch::Receiver<bool>) -> Sum {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut sum = Sum::default();
     while !*stop.borrow() {
@@ -98,29 +97,37 @@ async fn ask(order: Order, trouble: Trouble, seed: u64, stop: watch::Receiver<bo
         let order = Order {
             size: size as usize,
             seed: rng.random(),
-            ..order.clone()
+            ..to.clone()
         };
-        let then = trouble.look();
-        let fate = order.run().await;
+        let manner = Manner::draw(&mut rng);
+        let then = Instant::now();
+        let (fate, bytes) = manner.make(&order).await;
+        let blame = trouble.blame(then);
         sum.requests += 1;
-        let words = |what: &dyn fmt::Debug| {
+        sum.bytes += bytes as u64;
+        sum.undisturbed += u64::from(blame.is_none());
+        let words = |why: &str| {
             format!(
-                "{} {} {} bytes, seed {}: {what:?}",
+                "{} {} {} bytes, seed {}, {manner:?}, after {:?}: {why}; {}",
                 order.door.name(),
                 order.at,
                 order.size,
-                order.seed
+                order.seed,
+                then.elapsed(),
+                trouble.lately(),
             )
         };
         match fate {
-            Fate::Whole => sum.bytes += order.size as u64,
-            Fate::Failed(why) if trouble.none_since(then) => sum.without_reason.push(words(&why)),
-            Fate::Failed(_) => {
-                sum.in_flight += 1;
-                sleep(Duration::from_millis(50)).await;
+            Fate::Whole => {}
+            Fate::Failed(why) => {
+                match blame {
+                    Some(fault) => *sum.failed.entry(fault).or_default() += 1,
+                    None => sum.without_reason.push(words(&why)),
+                }
+                sleep(Duration::from_millis(200)).await;
             }
             Fate::Wrong(why) => sum.wrong.push(words(&why)),
-            Fate::Hung => sum.hung.push(words(&"hung")),
+            Fate::Hung => sum.hung.push(words("nobody was told anything")),
         }
         sleep(Duration::from_millis(rng.random_range(0..40))).await;
     }

@@ -1,56 +1,54 @@
-//! A server and agents in whose way things can be put.
+//! A server and nodes in whose way things can be put, as programs of their own.
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use edge_tunnel_tests::census::Counted;
 use edge_tunnel_tests::link::Link;
+use edge_tunnel_tests::metrics::Metrics;
 use edge_tunnel_tests::ports;
 use edge_tunnel_tests::programs::{Cloud, Edge, Surroundings};
 use edge_tunnel_tests::service::Service;
 use edge_tunnel_tests::traffic::{Door, Fate, Order};
 use edge_tunnel_tests::wait::{give_up, until};
 use edge_tunnel_tests::web::Web;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
-/// In which a node is back after whatever was wrong has ended: the longest back-off, an attempt at each transport that
-/// gets no answer, and what a busy machine adds.
-const BACK: Duration = Duration::from_secs(120);
+use super::schedule::SITES;
+use super::trouble::Trouble;
 
-/// Whether something is wrong with a node, or was of late. Odd: now.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Trouble(Arc<AtomicU64>);
+/// In which a node is back after whatever was wrong has ended: the longest back-off and an attempt at each transport
+/// that gets no answer; once more, where the server or the node is struck meanwhile; and what a busy machine adds.
+const BACK: Duration = Duration::from_secs(240);
 
-impl Trouble {
-    fn turn(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
+/// How long a session has to last for its agent to dial at once when it ends, and not after a back-off that grew in the
+/// round.
+const SETTLED: Duration = Duration::from_secs(11);
 
-    /// What to compare with later.
-    pub(super) fn look(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
+/// What the nodes dial.
+const DIALS: [&str; SITES] = ["quic", "tls", "any"];
 
-    /// Whether nothing was wrong from that look on.
-    pub(super) fn none_since(&self, then: u64) -> bool {
-        then.is_multiple_of(2) && self.look() == then
-    }
+/// How to reach a node, and what is wrong on the way to it.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    pub(super) name: String,
+    /// What it dials.
+    pub(super) dial: &'static str,
+    /// By each way in.
+    pub(super) orders: Vec<Order>,
+    pub(super) trouble: Trouble,
 }
 
 /// A node.
 #[derive(Debug)]
 pub(super) struct Site {
+    pub(super) reach: Reach,
     pub(super) edge: Edge,
     pub(super) link: Link,
-    pub(super) trouble: Trouble,
     _service: Service,
-    pub(super) web: Web,
+    web: Web,
     _kubelet: Service,
-    /// By each way in.
-    pub(super) orders: Vec<Order>,
 }
 
 /// The server and its nodes.
@@ -63,26 +61,26 @@ pub(super) struct World {
 impl World {
     /// All of it, connected; `None` where the programs were not built, which was said.
     pub(super) async fn new() -> Option<Self> {
-        let flags = ["--heartbeat", "1s"];
-        let cloud = Cloud::start(&Surroundings::default(), &flags).await?;
+        let cloud = Cloud::start(&Surroundings::default(), &["--heartbeat", "1s"]).await?;
         let files = cloud.issue_client("caller").await;
         let mut sites = Vec::new();
-        let mut web_ports = Vec::new();
-        for dial in ["quic", "tls", "any"] {
-            let site = Site::new(&cloud, dial, &files).await?;
-            web_ports.push(site.web.port().to_string());
-            sites.push(site);
+        for dial in DIALS {
+            sites.push(Site::new(&cloud, dial, &files).await?);
         }
-        // The kubelets of all three are on one machine, each at its node's own address.
-        for (key, text) in [
-            ("http-proxy-ports", web_ports.join(",")),
-            ("localhost-proxy-ports", String::new()),
-        ] {
-            std::fs::write(cloud.config_dir().join(key), text).unwrap();
+        let ports: Vec<_> = sites
+            .iter()
+            .map(|site| site.web.port().to_string())
+            .collect();
+        let keys = [
+            ("http-proxy-ports", ports.join(",")),
+            // Not the kubelet's, which each node has at an address of its own.
+            ("localhost-proxy-ports", "10266".to_owned()),
+        ];
+        for (key, text) in keys {
+            std::fs::write(cloud.config_dir().join(key), text).expect("a key can be written");
         }
-        let mut world = Self { cloud, sites };
-        world.recover(&[0, 1, 2]).await;
-        world.calm().await;
+        let world = Self { cloud, sites };
+        world.as_at_first().await;
         Some(world)
     }
 
@@ -91,90 +89,93 @@ impl World {
         std::iter::once(self.cloud.counted()).chain(sites).collect()
     }
 
-    /// Which processes there are.
-    pub(super) fn ids(&self) -> Vec<u32> {
-        self.counted()
-            .iter()
-            .filter_map(|counted| counted.pid)
-            .collect()
-    }
-
-    /// Something goes wrong with these nodes.
-    pub(super) fn begin(&self, which: &[usize]) {
-        for site in which {
-            self.sites[*site].trouble.turn();
-        }
-    }
-
-    /// Nothing is wrong with these nodes any more: waits until each is back by every way.
-    pub(super) async fn end(&self, which: &[usize]) {
-        self.recover(which).await;
-        for site in which {
-            self.sites[*site].trouble.turn();
-        }
-    }
-
-    async fn recover(&self, which: &[usize]) {
-        for site in which {
-            let site = &self.sites[*site];
-            // Twice, a moment apart: what still dies of the fault has died by then.
-            for _ in 0..2 {
-                for order in &site.orders {
-                    let look = async || match order.run().await {
-                        Fate::Whole => Ok(()),
-                        Fate::Failed(words) => Err(words),
-                        fate => give_up(format!("while it came back: {order:?}: {fate:?}")),
-                    };
-                    until(&format!("{} is back", order.at), BACK, look).await;
-                }
-                sleep(Duration::from_secs(1)).await;
+    /// Makes every session anew, over what it was over at first: what there is can be compared with what there was.
+    pub(super) async fn calm(&self) {
+        for site in &self.sites {
+            if let Some(over) = site.reach.trouble.over() {
+                sleep_until(over + SETTLED).await;
             }
         }
-    }
-
-    /// Makes every session anew, so that each is over what it was over at first and no connection waits for reuse.
-    pub(super) async fn calm(&mut self) {
-        let all: Vec<usize> = (0..self.sites.len()).collect();
-        self.begin(&all);
-        let either = &self.sites[2].link;
-        either.block();
         for site in &self.sites {
             site.link.tcp().cut();
             site.link.udp().cut();
         }
-        // An attempt over TLS that gets no answer leads to one over both.
-        sleep(Duration::from_secs(12)).await;
-        either.unblock();
-        for site in &self.sites {
-            site.edge.ready().await;
-        }
+        self.as_at_first().await;
+    }
+
+    /// Waits until every node has one session, over what it dials; the one that dials anything, over QUIC.
+    async fn as_at_first(&self) {
+        let sessions = |metrics: &Metrics| {
+            let over = |transport: &str| metrics.sum("sessions", &[transport]).abs();
+            (over("quic"), over("tls"))
+        };
         let back = async || {
-            let metrics = self
-                .cloud
-                .metrics()
-                .await
-                .map_err(|error| error.to_string())?;
-            let (quic, tls) = ("transport=\"quic\"", "transport=\"tls\"");
-            let now = (
-                metrics.sum("sessions", &[quic]),
-                metrics.sum("sessions", &[tls]),
-                metrics.sum("ingress_http_idle_node_connections", &[]),
-            );
-            if now == (2.0, 1.0, 0.0) {
+            let mut wrong = Vec::new();
+            for site in &self.sites {
+                let agent = Metrics::read(site.edge.counted().admin).await;
+                let has = sessions(&agent.map_err(|error| error.to_string())?);
+                let first = match site.reach.dial {
+                    "tls" => (0.0, 1.0),
+                    _ => (1.0, 0.0),
+                };
+                if has != first {
+                    wrong.push(format!("{} has {has:?}", site.reach.name));
+                    if site.reach.dial == "any" {
+                        // An attempt over TLS that fails leads to one over both, of which QUIC is the first.
+                        site.link.tcp().block();
+                        site.link.tcp().cut();
+                    }
+                }
+            }
+            let server = self.cloud.metrics().await;
+            let has = sessions(&server.map_err(|error| error.to_string())?);
+            if has != (2.0, 1.0) {
+                wrong.push(format!("the server has {has:?}"));
+            }
+            if wrong.is_empty() {
                 Ok(())
             } else {
-                Err(format!("{now:?}"))
+                Err(wrong.join(", "))
             }
         };
         until("each is over what it was over at first", BACK, back).await;
-        for site in all {
-            self.sites[site].trouble.turn();
+        for site in &self.sites {
+            site.link.unblock();
+        }
+    }
+}
+
+impl Reach {
+    /// Waits until the node is back by every way.
+    pub(super) async fn recovers(&self) {
+        // Twice, a moment apart: what still dies of the fault has died by then.
+        for turn in 0..2 {
+            if turn > 0 {
+                sleep(Duration::from_secs(1)).await;
+            }
+            for order in &self.orders {
+                let look = async || match order.run().await {
+                    Fate::Whole => Ok(()),
+                    Fate::Failed(words) => {
+                        sleep(Duration::from_millis(100)).await;
+                        Err(words)
+                    }
+                    fate => give_up(format!("while it came back: {order:?}: {fate:?}")),
+                };
+                let what = format!(
+                    "{} is back by {} ({})",
+                    self.name,
+                    order.door.name(),
+                    self.trouble.lately()
+                );
+                until(&what, BACK, look).await;
+            }
         }
     }
 }
 
 impl Site {
-    async fn new(cloud: &Cloud, dial: &str, files: &Path) -> Option<Self> {
+    async fn new(cloud: &Cloud, dial: &'static str, files: &Path) -> Option<Self> {
         let link = Link::to(cloud.agents()).await;
         let url = match dial {
             "any" => link.address().to_string(),
@@ -182,12 +183,11 @@ impl Site {
         };
         let name = format!("soak-{dial}");
         let address = ports::node_address();
-        let ip = address.to_string();
-        let flags = ["--heartbeat", "1s", "--node-ip", &ip];
+        let flags = ["--heartbeat", "1s", "--node-ip", &address.to_string()];
         let edge = Edge::start(&name, cloud, &url, &Surroundings::default(), &flags).await?;
         edge.ready().await;
         let kubelet = Service::tls(SocketAddr::new(address, 10250), &name).await;
-        let root = Box::new(kubelet.certificate().unwrap().clone());
+        let root = kubelet.certificate().expect("it speaks TLS").clone();
         let service = Service::at(SocketAddr::new(address, 0)).await;
         let web = Web::at(SocketAddr::new(address, 0), &name).await;
         let order = |door: Door, at: String| Order {
@@ -196,23 +196,34 @@ impl Site {
             size: 1000,
             seed: 2,
         };
+        let mtls = Door::Mtls(cloud.connect(), files.to_path_buf());
         let orders = vec![
             order(Door::Uds(cloud.uds()), edge.at(service.port())),
-            order(
-                Door::Mtls(cloud.connect(), files.to_path_buf()),
-                edge.at(service.port()),
-            ),
+            order(mtls, edge.at(service.port())),
             order(Door::Http(cloud.http()), edge.at(web.port())),
-            order(Door::Tls(cloud.tls(), root), name),
+            order(Door::Tls(cloud.tls(), Box::new(root)), name.clone()),
         ];
+        let reach = Reach {
+            name,
+            dial,
+            orders,
+            trouble: Trouble::new(),
+        };
         Some(Self {
+            reach,
             edge,
             link,
-            trouble: Trouble::default(),
             _service: service,
             web,
             _kubelet: kubelet,
-            orders,
+        })
+    }
+
+    /// Whether the node has a session, and every one it has is over QUIC.
+    pub(super) async fn quic_alone(&self) -> bool {
+        let metrics = Metrics::read(self.edge.counted().admin).await;
+        metrics.is_ok_and(|metrics| {
+            metrics.sum("sessions", &["quic"]) > 0.0 && metrics.sum("sessions", &["tls"]) == 0.0
         })
     }
 }
