@@ -20,7 +20,7 @@ jq|jq|cluster tests
 ip|iproute2|network tests, cluster tests
 nsenter|util-linux|network tests, cluster tests
 nft|nftables|network tests, cluster tests
-iptables|iptables|cluster tests (bridge CNI), packet-filter capture tests
+iptables|iptables|cluster tests (kube-proxy), packet-filter capture tests
 nginx|nginx-light|network tests, cluster tests (load balancer)
 nginx-stream|libnginx-mod-stream|network tests, cluster tests (load balancer)
 ssh|openssh-client|network tests (ssh, scp)
@@ -31,7 +31,7 @@ script|bsdutils|cluster tests (exec with a terminal)
 containerd|containerd|cluster tests
 runc|runc|cluster tests
 static-busybox|busybox-static|cluster tests (the pod image)
-/usr/lib/cni/bridge|containernetworking-plugins|cluster tests (pod network)
+/usr/lib/cni/ptp|containernetworking-plugins|cluster tests (pod network)
 '
 
 # Debian keeps sbin out of an ordinary user's PATH.

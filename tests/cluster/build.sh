@@ -4,19 +4,19 @@
 #   tests/cluster/build.sh            about five minutes the first time on two cores, nothing after that
 #   KUBE_BIN=folder …                 use these binaries instead; nothing is built
 #
-# In that folder: etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl.
+# In that folder: etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=1.36.3
-names=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl)
+names=(etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl)
 
 die() { echo "tests/cluster/build.sh: $*" >&2; exit 1; }
 
 if [[ -n ${KUBE_BIN:-} ]]; then
     for name in "${names[@]}"; do
-        # No test schedules a pod, and a real installation may keep its scheduler elsewhere.
-        [[ $name == kube-scheduler || -x $KUBE_BIN/$name ]] ||
+        # Only the cluster of three nodes schedules pods and has Services, and a real installation may keep these two elsewhere.
+        [[ $name == kube-scheduler || $name == kube-proxy || -x $KUBE_BIN/$name ]] ||
             die "KUBE_BIN=$KUBE_BIN holds no executable $name; put it there, or unset KUBE_BIN to have one built"
     done
     echo "$KUBE_BIN"

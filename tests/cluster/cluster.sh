@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# A real Kubernetes on the network lab: control plane in `cloud`, one node in `edge-1` that the control plane cannot dial.
+# A real Kubernetes on the network lab: control plane in `cloud`, and nodes in `edge-1` and `edge-2` that it cannot dial.
 #
-#   tests/cluster/cluster.sh up [VARIATION]    makes lab and cluster, prints how to use it; stays until `down`
+#   tests/cluster/cluster.sh up [VARIATION]    the control plane and edge-1; prints how to use it; stays until `down`
+#   tests/cluster/cluster.sh up three [VARIATION]   with cloud-1, edge-2, Services and a scheduler (see three.sh)
 #   tests/cluster/cluster.sh apiserver VARIATION   restarts only kube-apiserver, with another way to its nodes
 #   tests/cluster/cluster.sh down
 #
@@ -12,13 +13,13 @@
 #   sni     no egress selector; the node's name resolves to the server's `tls` way in; --kubelet-certificate-authority
 #
 # The kubelet reaches kube-apiserver as an edge node does: out through the NAT, to the load balancer.
-# Sourced, it is a library: lab_up, cluster_up, then cluster_down and lab_down in a trap.
+# Sourced, it is a library: lab_up, cluster_up or cluster_three_up, then cluster_down and lab_down in a trap.
 
 CLUSTER_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# 198.18.0.0/15 is for tests of networks; half of it for Services, half for pods. The first address is kube-apiserver's own Service.
 SERVICE_ADDRESS=198.18.0.1
-SHELL_IMAGE=edge-tunnel.invalid/busybox:test
-# Not PAUSE:latest: kubelet would want to pull what has no tag of its own.
-PAUSE_IMAGE=edge-tunnel.invalid/pause:test
+SERVICE_RANGE=198.18.0.0/16
+POD_RANGE=198.19.0.0/16
 
 # shellcheck source=tests/netns/lab.sh
 source "$CLUSTER_HERE/../netns/lab.sh"
@@ -26,10 +27,21 @@ source "$CLUSTER_HERE/../netns/lab.sh"
 source "$CLUSTER_HERE/pki.sh"
 # shellcheck source=tests/cluster/node.sh
 source "$CLUSTER_HERE/node.sh"
+# shellcheck source=tests/cluster/images.sh
+source "$CLUSTER_HERE/images.sh"
+# shellcheck source=tests/cluster/three.sh
+source "$CLUSTER_HERE/three.sh"
 
-# Needs a lab. Sets KUBE_BIN and KUBECONFIG.
+# cluster_up [VARIATION]: the control plane and the one node edge-1, with the pod of the checks.
 cluster_up() {
-    local variation=${1:-uds}
+    cluster_control_plane "${1:-uds}"
+    nodes_up edge-1
+    cluster_pod
+}
+
+# cluster_control_plane VARIATION. Needs a lab. Sets KUBE_BIN and KUBECONFIG.
+cluster_control_plane() {
+    local variation=$1
     cluster_has_what_it_needs
     KUBE_BIN=$("$CLUSTER_HERE/build.sh") || die "there is no Kubernetes to test with (above)"
     echo "$KUBE_BIN" >"$LAB_DIR/kube-bin"
@@ -47,16 +59,13 @@ cluster_up() {
     cluster_apiserver "$variation"
     spawn_in cloud kube-controller-manager "$KUBE_BIN/kube-controller-manager" --leader-elect=false --use-service-account-credentials \
         --kubeconfig "$LAB_DIR/controller-manager.kubeconfig" --root-ca-file "$PKI/cluster-ca.crt" \
-        --service-account-private-key-file "$PKI/service-account.key" --bind-address 127.0.0.1
-
-    node_up edge-1
-    wait_for 90 edge-1-kubelet cluster_node_ready edge-1 || die "edge-1 did not become ready"
-    cluster_pod
+        --service-account-private-key-file "$PKI/service-account.key" --bind-address 127.0.0.1 \
+        --allocate-node-cidrs --cluster-cidr "$POD_RANGE" --service-cluster-ip-range "$SERVICE_RANGE"
 }
 
 cluster_has_what_it_needs() {
     local tool
-    for tool in containerd ctr runc busybox nft nginx openssl python3 jq socat unshare nsenter /usr/lib/cni/bridge; do
+    for tool in containerd ctr runc busybox nft nginx openssl python3 jq socat unshare nsenter /usr/lib/cni/ptp; do
         command -v "$tool" >/dev/null || die "$tool is missing; run tests/setup.sh as root"
     done
 }
@@ -72,7 +81,7 @@ cluster_paths() {
 
 # cluster_apiserver VARIATION: starts it, or ends the running one and starts another.
 cluster_apiserver() {
-    local variation=$1 node_address=${EDGE_ADDRESS[edge-1]} options=()
+    local variation=$1 node capture='' options=()
     case $variation in
         direct) options=(--kubelet-preferred-address-types=InternalIP) ;;
         uds)
@@ -89,13 +98,17 @@ cluster_apiserver() {
         sni)
             options=(--kubelet-preferred-address-types=Hostname "--kubelet-certificate-authority=$PKI/kubelet-ca.crt")
             # Never a loopback address: kube-apiserver refuses to proxy to a node whose name resolves to one.
-            node_address=$CAPTURE_ADDRESS
+            capture=$CAPTURE_ADDRESS
             ;;
         *) die "no variation $variation; there are direct, uds, mtls and sni" ;;
     esac
     # It would wait for every watch to end.
     stop kube-apiserver 3
-    printf '127.0.0.1 localhost\n%s edge-1\n' "$node_address" >"$LAB_DIR/hosts"
+    {
+        echo "127.0.0.1 localhost"
+        echo "$CLOUD_ADDRESS cloud-1"
+        for node in "${!EDGE_ADDRESS[@]}"; do echo "${capture:-${EDGE_ADDRESS[$node]}} $node"; done
+    } >"$LAB_DIR/hosts"
     # Nobody answers there: a name that hosts does not know fails at once, instead of after a resolver's timeout.
     echo "nameserver 127.0.0.1" >"$LAB_DIR/resolv.conf"
     # shellcheck disable=SC2016
@@ -109,7 +122,7 @@ cluster_apiserver() {
         --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction \
         --kubelet-client-certificate "$PKI/apiserver-kubelet-client.crt" --kubelet-client-key "$PKI/apiserver-kubelet-client.key" \
         --service-account-key-file "$PKI/service-account.pub" --service-account-signing-key-file "$PKI/service-account.key" \
-        --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range "$SERVICE_ADDRESS/16" "${options[@]}"
+        --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range "$SERVICE_RANGE" "${options[@]}"
     wait_for 120 kube-apiserver kubectl get --raw /readyz || die "kube-apiserver ($variation) did not become ready"
 }
 
@@ -129,10 +142,6 @@ YAML
 
 # kubectl, from the cloud. HOME is the lab's: its caches are of a cluster that is gone tomorrow.
 kubectl() { HOME=$LAB_DIR KUBECONFIG=$KUBECONFIG in_space cloud "$KUBE_BIN/kubectl" "$@"; }
-
-cluster_node_ready() {
-    [[ $(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}') == True ]]
-}
 
 # The pod of the checks: `web` serves HTTP and counts on stdout, `echo` returns what it is attached to.
 cluster_pod() {
@@ -192,7 +201,9 @@ cluster_on_loopback() {
 
 cluster_down() {
     [[ -n ${LAB_DIR:-} && -e $LAB_DIR ]] || return 0
-    node_down edge-1
+    local node
+    for node in "${!NODE_SPACE[@]}"; do node_down "$node"; done
+    stop kube-scheduler 3
     stop kube-controller-manager 3
     stop kube-apiserver 3
     stop etcd 5
@@ -206,7 +217,7 @@ cluster_main() {
             trap '{ cluster_down; lab_down; }' EXIT
             trap 'exit 130' INT TERM
             lab_up kept
-            cluster_up "${1:-direct}"
+            if [[ ${1:-} == three ]]; then cluster_three_up "${2:-direct}"; else cluster_up "${1:-direct}"; fi
             trap - EXIT
             cluster_on_loopback
             echo "lab $LAB is up; try: KUBECONFIG=$HOST_KUBECONFIG $KUBE_BIN/kubectl get nodes"

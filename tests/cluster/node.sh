@@ -1,40 +1,78 @@
 # shellcheck shell=bash
-# An edge node: its own containerd and its own kubelet, inside the namespace of an edge. Sourced by cluster.sh.
+# A node: its own containerd and its own kubelet, inside the namespace of an edge or of the cloud. Sourced by cluster.sh.
 #
 # Everything runs in a mount namespace that is the node's own, with folders of the lab over the paths which containerd, kubelet
 # and CNI have wired in, and with files over the kernel settings that a kubelet writes: the machine keeps none of it.
+
+# cloud-1 stands beside the control plane and is reached directly; the others are edge nodes, which nobody can dial.
+declare -A NODE_SPACE=([cloud-1]=cloud [edge-1]=edge-1 [edge-2]=edge-2)
+declare -A NODE_ADDRESS=([cloud-1]=$CLOUD_ADDRESS [edge-1]=${EDGE_ADDRESS[edge-1]} [edge-2]=${EDGE_ADDRESS[edge-2]})
+# Two of the ways in which a node is said to be an edge node.
+declare -A NODE_LABELS=([cloud-1]='' [edge-1]=openyurt.io/is-edge-worker=true [edge-2]=edge-tunnel.io/enabled=true)
+# Where a node reaches kube-apiserver: an edge node through the load balancer, like everything that it dials.
+declare -A NODE_API=([cloud-1]=https://$CLOUD_ADDRESS:6443 [edge-1]=https://$LB_ADDRESS:6443 [edge-2]=https://$LB_ADDRESS:6443)
 
 # The kernel settings that a kubelet sets for the whole machine, and what it wants to find there.
 NODE_SYSCTLS=(vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1
     kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000)
 NODE_FOLDERS=(/run/containerd /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers)
 
-# node_up NODE
+# nodes_up NODE…: starts them all, then waits until each is Ready.
+nodes_up() {
+    local node
+    for node in "$@"; do node_up "$node"; done
+    for node in "$@"; do node_join "$node"; done
+}
+
+# node_up NODE: containerd, the images and the kubelet; node_join has to follow.
 node_up() {
-    local node=$1 folder holder
-    folder=$LAB_DIR/$node
+    local node=$1 folder=$LAB_DIR/$1
     mkdir -p "$folder/cni"
-    pki_node "$node" "${EDGE_ADDRESS[$node]}"
+    pki_node "$node" "${NODE_ADDRESS[$node]}"
     node_mounts "$node"
     node_cgroups "$node"
-    holder=$(pid_of "$node-mounts")
 
     node_containerd_config "$node" >"$folder/containerd.toml"
-    node_cni_config "$node" >"$folder/cni/10-bridge.conflist"
-    spawn "$node-containerd" nsenter --mount="/proc/$holder/ns/mnt" --net="/run/netns/$LAB-$node" \
-        containerd --config "$folder/containerd.toml"
+    node_spawn "$node" containerd containerd --config "$folder/containerd.toml"
     wait_for 30 "$node-containerd" node_ctr "$node" version || die "containerd of $node did not come up"
+    images_base "$node"
 
-    "$CLUSTER_HERE/image.py" "$folder/shell.tar" "$SHELL_IMAGE" "$(command -v busybox)"
-    "$CLUSTER_HERE/image.py" "$folder/pause.tar" "$PAUSE_IMAGE" "$(command -v busybox)" /bin/sleep 1000000000
-    node_import "$node" "$folder/shell.tar"
-    node_import "$node" "$folder/pause.tar"
-
-    pki_kubeconfig "$folder/kubeconfig" "https://$LB_ADDRESS:6443" "$node"
+    pki_kubeconfig "$folder/kubeconfig" "${NODE_API[$node]}" "$node"
     node_kubelet_config "$node" >"$folder/kubelet.yaml"
-    spawn "$node-kubelet" nsenter --mount="/proc/$holder/ns/mnt" --net="/run/netns/$LAB-$node" \
-        "$KUBE_BIN/kubelet" --config "$folder/kubelet.yaml" --kubeconfig "$folder/kubeconfig" \
-        --hostname-override "$node" --node-ip "${EDGE_ADDRESS[$node]}" --root-dir /var/lib/kubelet --cert-dir "$folder/cert" --v 2
+    node_kubelet "$node"
+}
+
+# node_kubelet NODE: starts it; after a `stop NODE-kubelet`, starts it again.
+node_kubelet() {
+    local node=$1 folder=$LAB_DIR/$1
+    node_spawn "$node" kubelet "$KUBE_BIN/kubelet" --config "$folder/kubelet.yaml" --kubeconfig "$folder/kubeconfig" \
+        --hostname-override "$node" --node-ip "${NODE_ADDRESS[$node]}" --node-labels "${NODE_LABELS[$node]}" \
+        --root-dir /var/lib/kubelet --cert-dir "$folder/cert" --v 2
+}
+
+# node_join NODE: gives it the pod network of the range that the controller manager chose for it, and waits until it is Ready.
+# Again after its Node was deleted and made anew: then it has another range.
+node_join() {
+    local node=$1 config=$LAB_DIR/$1/cni/10-pods.conflist
+    wait_for 60 "$node-kubelet" node_range "$node" || die "$node has no range of pod addresses"
+    # In one step: containerd reads whatever it finds there as soon as it appears.
+    node_cni_config "$(node_range "$node")" >"$config.new"
+    mv "$config.new" "$config"
+    wait_for 90 "$node-kubelet" node_ready "$node" || die "$node did not become ready"
+}
+
+# node_range NODE: prints its range of pod addresses, or fails where it has none yet.
+node_range() { kubectl get node "$1" -o jsonpath='{.spec.podCIDR}' | grep .; }
+
+node_ready() {
+    [[ $(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}') == True ]]
+}
+
+# node_spawn NODE NAME COMMAND…: as the process NODE-NAME, in the node's namespaces.
+node_spawn() {
+    local node=$1 name=$2
+    shift 2
+    spawn "$node-$name" nsenter --mount="/proc/$(pid_of "$node-mounts")/ns/mnt" --net="/run/netns/$LAB-${NODE_SPACE[$node]}" "$@"
 }
 
 # node_import NODE ARCHIVE: makes an image known to the node, as a pull would.
@@ -50,8 +88,8 @@ node_ctr() {
 node_mounts() {
     local node=$1 folder=$LAB_DIR/$1 setting path script=
     for path in "${NODE_FOLDERS[@]}"; do
-        # Something has to be there to mount over. What the machine did not have before, it does not have afterwards.
-        [[ -d $path ]] || echo "$path" >>"$folder/made"
+        # Something has to be there to mount over. What the machine did not have before, the last lab's lab_down removes.
+        [[ -d $path ]] || echo "$path" >>"$LAB_MADE"
         mkdir -p "$path" "$folder$path"
         script+="mount --bind '$folder$path' '$path'; "
     done
@@ -109,12 +147,14 @@ SystemdCgroup = false
 TOML
 }
 
+# node_cni_config RANGE. Every pod has a cable of its own to the node (no bridge): pods of one node that talk to each other by a
+# Service's address have to pass through the node on their way back too, or the answer comes from an address that nobody asked.
 node_cni_config() {
     cat <<JSON
 {"cniVersion": "0.4.0", "name": "pods", "plugins": [{
-  "type": "bridge", "bridge": "pods", "isGateway": true, "ipMasq": false,
+  "type": "ptp", "ipMasq": false,
   "ipam": {"type": "host-local", "dataDir": "/var/lib/cni/networks",
-           "ranges": [[{"subnet": "198.19.${1##*-}.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+           "ranges": [[{"subnet": "$1"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 JSON
 }
 
@@ -147,6 +187,7 @@ YAML
 node_down() {
     local node=$1 holder task pid ours
     [[ -e $LAB_DIR/pids/$node-mounts ]] || return 0
+    stop "$node-kube-proxy" 5
     stop "$node-kubelet" 5
     if running "$node-containerd"; then
         for task in $(timeout 10 nsenter --mount="/proc/$(pid_of "$node-mounts")/ns/mnt" \
@@ -167,8 +208,4 @@ node_down() {
     fi
     lab_end_cgroups "$node"
     stop "$node-mounts"
-    # Not while another lab is up: removing a folder that is mounted over in another mount namespace unmounts it there.
-    if [[ -e $LAB_DIR/$node/made && $(find "$LAB_ROOT" -type f | wc -l) == 1 ]]; then
-        xargs rmdir --ignore-fail-on-non-empty <"$LAB_DIR/$node/made" || true
-    fi
 }

@@ -15,6 +15,8 @@ pki_make() {
     pki_sign apiserver-kubelet-client cluster-ca "/O=system:masters/CN=kube-apiserver-kubelet-client" clientAuth
     pki_sign admin cluster-ca "/O=system:masters/CN=admin" clientAuth
     pki_sign controller-manager cluster-ca "/CN=system:kube-controller-manager" clientAuth
+    pki_sign scheduler cluster-ca "/CN=system:kube-scheduler" clientAuth
+    pki_sign proxy cluster-ca "/CN=system:kube-proxy" clientAuth
 
     openssl genrsa -out "$PKI/service-account.key" 2048 2>/dev/null
     openssl rsa -in "$PKI/service-account.key" -pubout -out "$PKI/service-account.pub" 2>/dev/null

@@ -19,6 +19,8 @@
 # No namespace has a link to the machine's own network, so whatever addresses the machine has, nothing here shadows them.
 
 LAB_ROOT=/run/edge-tunnel-lab
+# Folders that nodes of a cluster made on this machine, whatever lab they were of.
+LAB_MADE=$LAB_ROOT/.made
 LAB_SPACES=(cloud lb nat edge-1 edge-2)
 LB_ADDRESS=198.51.100.66
 CLOUD_ADDRESS=198.51.100.10
@@ -216,6 +218,14 @@ lab_end_cgroups() {
     done < <(find /sys/fs/cgroup -maxdepth 2 -type d -name "$LAB-$1" 2>/dev/null)
 }
 
+# lab_end_folders: what the labs made on the machine to mount over. Not while another lab is up: removing a folder that is mounted
+# over in another mount namespace unmounts it there.
+lab_end_folders() {
+    [[ -e $LAB_MADE ]] && ! compgen -G "$LAB_ROOT/*" >/dev/null || return 0
+    xargs rmdir --ignore-fail-on-non-empty <"$LAB_MADE" 2>/dev/null || true
+    rm -f "$LAB_MADE"
+}
+
 lab_down() {
     local space pid
     [[ -n ${LAB:-} && -e $LAB_ROOT/$LAB ]] || return 0
@@ -233,6 +243,7 @@ lab_down() {
     fi
     rm -rf --one-file-system "$LAB_DIR"
     rm -f "$LAB_ROOT/$LAB"
+    lab_end_folders
 }
 
 # A script that was killed leaves its lab behind. Only labs that this file made are listed in LAB_ROOT.

@@ -21,6 +21,7 @@ import (
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
@@ -38,13 +39,15 @@ func main() {
 		run(apiserver.NewAPIServerCommand())
 	case "kube-controller-manager":
 		run(controllermanager.NewControllerManagerCommand())
+	case "kube-proxy":
+		run(proxy.NewProxyCommand())
 	case "kube-scheduler":
 		run(scheduler.NewSchedulerCommand())
 	case "kubelet":
 		run(kubelet.NewKubeletCommand(context.Background()))
 	default:
 		fmt.Fprintf(os.Stderr, "%s: not a name this binary acts as; link it as etcd, kubectl, kubelet, "+
-			"kube-apiserver, kube-controller-manager or kube-scheduler\n", name)
+			"kube-apiserver, kube-controller-manager, kube-proxy or kube-scheduler\n", name)
 		os.Exit(2)
 	}
 }
