@@ -29,6 +29,8 @@ source "$CLUSTER_HERE/pki.sh"
 source "$CLUSTER_HERE/node.sh"
 # shellcheck source=tests/cluster/images.sh
 source "$CLUSTER_HERE/images.sh"
+# shellcheck source=tests/cluster/balancer.sh
+source "$CLUSTER_HERE/balancer.sh"
 # shellcheck source=tests/cluster/three.sh
 source "$CLUSTER_HERE/three.sh"
 
@@ -122,7 +124,12 @@ cluster_apiserver() {
         --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction \
         --kubelet-client-certificate "$PKI/apiserver-kubelet-client.crt" --kubelet-client-key "$PKI/apiserver-kubelet-client.key" \
         --service-account-key-file "$PKI/service-account.pub" --service-account-signing-key-file "$PKI/service-account.key" \
-        --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range "$SERVICE_RANGE" "${options[@]}"
+        --service-account-issuer https://kubernetes.default.svc \
+        --requestheader-client-ca-file "$PKI/front-proxy-ca.crt" --requestheader-allowed-names front-proxy-client \
+        --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group \
+        --requestheader-extra-headers-prefix X-Remote-Extra- --enable-aggregator-routing \
+        --proxy-client-cert-file "$PKI/front-proxy-client.crt" --proxy-client-key-file "$PKI/front-proxy-client.key" \
+        --service-cluster-ip-range "$SERVICE_RANGE" "${options[@]}"
     wait_for 120 kube-apiserver kubectl get --raw /readyz || die "kube-apiserver ($variation) did not become ready"
 }
 
@@ -203,6 +210,7 @@ cluster_down() {
     [[ -n ${LAB_DIR:-} && -e $LAB_DIR ]] || return 0
     local node
     for node in "${!NODE_SPACE[@]}"; do node_down "$node"; done
+    stop balancer 3
     stop kube-scheduler 3
     stop kube-controller-manager 3
     stop kube-apiserver 3

@@ -5,14 +5,17 @@
 pki_make() {
     PKI=$LAB_DIR/pki
     mkdir -p "$PKI"
-    # Two CAs, as in a real cluster: who signs a kubelet's serving certificate (--kubelet-certificate-authority) is not always who
+    # Two CAs for kubelets, as in a real cluster: who signs a kubelet's serving certificate (--kubelet-certificate-authority) is not always who
     # signs its client certificate.
     pki_ca cluster-ca
     pki_ca kubelet-ca
+    # And one for what kube-apiserver says of a caller to an aggregated API.
+    pki_ca front-proxy-ca
 
     pki_sign kube-apiserver cluster-ca "/CN=kube-apiserver" serverAuth \
         "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost,IP:127.0.0.1,IP:$SERVICE_ADDRESS,IP:$CLOUD_ADDRESS,IP:$LB_ADDRESS"
     pki_sign apiserver-kubelet-client cluster-ca "/O=system:masters/CN=kube-apiserver-kubelet-client" clientAuth
+    pki_sign front-proxy-client front-proxy-ca "/CN=front-proxy-client" clientAuth
     pki_sign admin cluster-ca "/O=system:masters/CN=admin" clientAuth
     pki_sign controller-manager cluster-ca "/CN=system:kube-controller-manager" clientAuth
     pki_sign scheduler cluster-ca "/CN=system:kube-scheduler" clientAuth

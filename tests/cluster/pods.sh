@@ -123,6 +123,27 @@ service_from_pod() {
 # The edge's own kube-proxy has it from kube-apiserver through the load balancer.
 service_on_edge() { same "answer" edge-a "$(in_space edge-1 "${GET[@]}" "http://$(service_ip edge-a)/")"; }
 
+# What a cloud gives a Service of type LoadBalancer, over TCP and UDP, seen from an edge node; LB_IP_MODE=VIP breaks it there.
+load_balancer_from_edge() {
+    kubectl patch service cloud-a --type merge -p '{"spec": {"type": "LoadBalancer", "ports": [
+        {"name": "tcp", "port": 80, "targetPort": 8080}, {"name": "udp", "protocol": "UDP", "port": 81, "targetPort": 8081}]}}'
+    wait_for 30 balancer eval "kubectl get service cloud-a -o jsonpath='{.status.loadBalancer.ingress[*].ip}' | grep -x $LB_ADDRESS"
+    wait_for 20 balancer eval "in_space edge-1 ${GET[*]} http://$LB_ADDRESS/ | grep -x cloud-a"
+    spawn udp-echo nsenter --net="/proc/$(pod_pid cloud-1 cloud-a)/ns/net" socat UDP-LISTEN:8081,fork PIPE
+    wait_for 20 udp-echo eval "echo over udp | in_space edge-1 socat -t 2 - UDP:$LB_ADDRESS:81 | grep -x 'over udp'"
+    stop udp-echo
+}
+
+# What kube-apiserver publishes of its CAs, for whoever serves behind it or knows its kubelets.
+published_cas() {
+    local key name
+    for key in client-ca-file=cluster-ca requestheader-client-ca-file=front-proxy-ca; do
+        name=${key#*=}
+        same "$name" "$(<"$PKI/$name.crt")" "$(kubectl -n kube-system get configmap extension-apiserver-authentication \
+            -o "jsonpath={.data.${key%=*}}")"
+    done
+}
+
 scheduler_places() {
     local node
     node=$(kubectl get pod anywhere -o jsonpath='{.spec.nodeName}')
@@ -155,5 +176,7 @@ check api-from-pod api_from_pod
 check service-from-cloud service_from_cloud
 check service-from-pod service_from_pod
 check service-on-edge service_on_edge
+check load-balancer-from-edge load_balancer_from_edge
+check published-cas published_cas
 check scheduler-places-pod scheduler_places
 summary

@@ -21,6 +21,7 @@ cluster_three_up() {
     pki_kubeconfig "$LAB_DIR/scheduler.kubeconfig" "${NODE_API[cloud-1]}" scheduler
     spawn_in cloud kube-scheduler "$KUBE_BIN/kube-scheduler" --kubeconfig "$LAB_DIR/scheduler.kubeconfig" --leader-elect=false \
         --bind-address 127.0.0.1
+    balancer_up
     nodes_up "${THREE_NODES[@]}"
     for node in "${THREE_NODES[@]}"; do node_proxy "$node"; done
     for node in "${THREE_NODES[@]}"; do

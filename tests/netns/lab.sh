@@ -31,6 +31,8 @@ declare -A EDGE_ADDRESS=([edge-1]=198.51.100.141 [edge-2]=198.51.100.142)
 
 # shellcheck source=tests/netns/process.sh
 source "$(dirname "${BASH_SOURCE[0]}")/process.sh"
+# shellcheck source=tests/netns/load_balancer.sh
+source "$(dirname "${BASH_SOURCE[0]}")/load_balancer.sh"
 
 # in_space SPACE COMMAND…. Not `ip netns exec`: that mounts a new /sys, which hides the cgroups from a kubelet.
 in_space() {
@@ -123,29 +125,6 @@ table ip router {
     }
 }
 NFT
-}
-
-# TCP and UDP 10262 for agents, TCP 6443 for kubelets. LAB_SERVERS names the server's addresses, if there are several.
-load_balancer() {
-    # Built in, where it is no module.
-    local server upstreams='' module=/usr/lib/nginx/modules/ngx_stream_module.so
-    for server in ${LAB_SERVERS:-$CLOUD_ADDRESS}; do upstreams+="server $server:10262; "; done
-    [[ ! -e $module ]] || echo "load_module $module;" >"$LAB_DIR/lb.conf"
-    cat >>"$LAB_DIR/lb.conf" <<NGINX
-daemon off;
-worker_processes 1;
-pid $LAB_DIR/lb.pid;
-error_log stderr warn;
-events { worker_connections 4096; }
-stream {
-    upstream server { $upstreams }
-    server { listen $LB_ADDRESS:10262; proxy_pass server; proxy_connect_timeout 5s; proxy_timeout 1h; }
-    server { listen $LB_ADDRESS:10262 udp; proxy_pass server; proxy_timeout 2m; }
-    server { listen $LB_ADDRESS:6443; proxy_pass $CLOUD_ADDRESS:6443; proxy_connect_timeout 5s; proxy_timeout 1h; }
-}
-NGINX
-    spawn_in lb lb nginx -e stderr -c "$LAB_DIR/lb.conf"
-    wait_for 10 lb dials nat "$LB_ADDRESS" 10262 || die "the load balancer did not come up"
 }
 
 # dials SPACE ADDRESS PORT: does a TCP connection come about, within a second? (timeout: bash itself has no limit.)
