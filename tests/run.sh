@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every test, one stage after the other, and one count at the end. A stage that fails does not keep the next from running.
 #
-#   tests/run.sh                       all stages
-#   EDGE_TUNNEL_REQUIRE=netns,cluster  a stage that cannot run here is a failure, not a skip
+#   tests/run.sh                            all stages
+#   EDGE_TUNNEL_REQUIRE=netns,cluster,pods  a stage that cannot run here is a failure, not a skip
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,12 +31,22 @@ add "${counted[@]}"
 
 export EDGE_TUNNEL_BIN=${EDGE_TUNNEL_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 
-for where in netns cluster; do
-    stage "$where" "tests/$where/run.sh"
-    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$logs/$where" | tail -n 1 || true)
+# shell_stage NAME SCRIPT: its last line is its count.
+shell_stage() {
+    local line counted
+    stage "$1" "$2"
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$logs/$1" | tail -n 1 || true)
     read -r -a counted < <(tr -dc '0-9 \n' <<<"${line:-0 0 1}" | awk '{ print $1 + 0, $2 + 0, $3 + 0 }')
     add "${counted[@]}"
-done
+}
+
+shell_stage netns tests/netns/run.sh
+shell_stage cluster tests/cluster/run.sh
+# For images that hold one file. What cannot build it here has no such programs, and `pods` says so.
+if [[ -z ${EDGE_TUNNEL_STATIC_BIN:-} ]] && command -v musl-gcc >/dev/null; then
+    stage static cargo build --locked --target "$(uname -m)-unknown-linux-musl" -p edge-tunnel-server -p edge-tunnel-agent
+fi
+shell_stage pods tests/cluster/pods.sh
 
 printf '\n'
 if ((${#broken[@]} > 0)); then

@@ -13,6 +13,7 @@ table='
 cmake|cmake|building (aws-lc-rs compiles C)
 gcc|gcc|building (aws-lc-rs compiles C)
 make|make|make targets
+musl-gcc|musl-tools|cluster tests (our programs as pods)
 curl|curl|network tests
 openssl|openssl|network tests, cluster tests
 python3|python3|network tests, cluster tests

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The images of the cluster tests, made of static programs and imported into nodes without a registry. Sourced by cluster.sh.
 #
-# EDGE_TUNNEL_STATIC_BIN: the folder that holds edge-tunnel-server and edge-tunnel-agent, built for a musl target.
+# EDGE_TUNNEL_STATIC_BIN: the folder that holds edge-tunnel-server and edge-tunnel-agent, built for a musl target; otherwise
+# target/MACHINE-unknown-linux-musl/release, else …/debug.
 
 SHELL_IMAGE=edge-tunnel.invalid/busybox:test
 # Not PAUSE:latest: kubelet would want to pull what has no tag of its own.
@@ -24,7 +25,7 @@ images_base() {
 # cluster_images NODE…: our own server and agent.
 cluster_images() {
     local node program
-    images_static
+    images_static || die "there are no static programs to make images of (above)"
     image_make server --user "$IMAGE_USER" "$SERVER_IMAGE" "$EDGE_TUNNEL_STATIC_BIN/edge-tunnel-server" /bin/edge-tunnel-server
     image_make agent --user "$IMAGE_USER" "$AGENT_IMAGE" "$EDGE_TUNNEL_STATIC_BIN/edge-tunnel-agent" /bin/edge-tunnel-agent
     for node in "$@"; do
@@ -32,12 +33,21 @@ cluster_images() {
     done
 }
 
+# images_static: sets EDGE_TUNNEL_STATIC_BIN, or fails and says what is looked for.
 images_static() {
-    local program
-    for program in edge-tunnel-server edge-tunnel-agent; do
-        [[ -x ${EDGE_TUNNEL_STATIC_BIN:-}/$program ]] ||
-            die "no $program in EDGE_TUNNEL_STATIC_BIN=${EDGE_TUNNEL_STATIC_BIN:-}; build both for a musl target and name their folder"
+    local root folder target
+    root=$(cd "$CLUSTER_HERE/../.." && pwd)
+    target=${CARGO_TARGET_DIR:-$root/target}/$(uname -m)-unknown-linux-musl
+    for folder in "${EDGE_TUNNEL_STATIC_BIN:-}" "$target/release" "$target/debug"; do
+        if [[ -x $folder/edge-tunnel-server && -x $folder/edge-tunnel-agent ]]; then
+            EDGE_TUNNEL_STATIC_BIN=$folder
+            return 0
+        fi
+        [[ -z ${EDGE_TUNNEL_STATIC_BIN:-} ]] || break
     done
+    note "no edge-tunnel-server and edge-tunnel-agent in ${EDGE_TUNNEL_STATIC_BIN:-$target/release or debug};" \
+        "run cargo build --target ${target##*/}"
+    return 1
 }
 
 # image_make NAME [--user UID:GID] NAME:TAG PROGRAM [ENTRYPOINT…]: once a lab.

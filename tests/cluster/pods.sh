@@ -16,6 +16,7 @@ source "$here/../netns/assert.sh"
 
 [[ $(id -u) == 0 ]] || skip pods "network namespaces need root"
 missing=$(cluster_has_what_it_needs 2>&1) || skip pods "$missing"
+images_static || skip pods "there are no static programs to make images of"
 
 finish() {
     cluster_down
@@ -44,6 +45,26 @@ apiVersion: v1
 kind: Service
 metadata: {name: $1}
 spec: {selector: {app: $1}, ports: [{port: 80, targetPort: 8080}]}
+YAML
+}
+
+# own_pod PROGRAM NODE: our own image, under the rules that Pod Security calls restricted, with a root that cannot be written.
+own_pod() {
+    cat <<YAML
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: $1-$2}
+spec:
+  nodeName: $2
+  restartPolicy: Never
+  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: it
+      image: edge-tunnel.invalid/$1:test
+      imagePullPolicy: Never
+      args: [--version]
+      securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
 YAML
 }
 
@@ -144,6 +165,21 @@ published_cas() {
     done
 }
 
+# On every node, because each imports for itself. What an edge node's pod printed cannot be read from here: how it ended says enough.
+own_images() {
+    local program node
+    for program in edge-tunnel-server edge-tunnel-agent; do
+        for node in "${THREE_NODES[@]}"; do own_pod "$program" "$node"; done
+    done | kubectl apply -f - >/dev/null
+    for program in edge-tunnel-server edge-tunnel-agent; do
+        for node in "${THREE_NODES[@]}"; do
+            kubectl wait --for=jsonpath='{.status.phase}'=Succeeded "pod/$program-$node" --timeout 60s ||
+                fail "$(kubectl describe pod "$program-$node" | tail -n 3)"
+        done
+        has "its version" "$program " "$(kubectl logs "$program-cloud-1")"
+    done
+}
+
 scheduler_places() {
     local node
     node=$(kubectl get pod anywhere -o jsonpath='{.spec.nodeName}')
@@ -158,6 +194,7 @@ exec_on_cloud_node() {
 
 lab_up
 cluster_three_up direct
+cluster_images "${THREE_NODES[@]}"
 { pod cloud-a cloud-1; pod cloud-b cloud-1; pod edge-a edge-1; pod anywhere; } | kubectl apply -f - >/dev/null
 for name in cloud-a cloud-b edge-a anywhere; do
     kubectl wait --for=condition=Ready "pod/$name" --timeout 90s >/dev/null || {
@@ -178,5 +215,6 @@ check service-from-pod service_from_pod
 check service-on-edge service_on_edge
 check load-balancer-from-edge load_balancer_from_edge
 check published-cas published_cas
+check own-images own_images
 check scheduler-places-pod scheduler_places
 summary

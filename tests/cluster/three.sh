@@ -13,7 +13,8 @@ cluster_three_up() {
     local node
     cluster_control_plane "${1:-direct}"
     for node in kube-scheduler kube-proxy; do
-        [[ -x $KUBE_BIN/$node ]] || die "KUBE_BIN=$KUBE_BIN holds no executable $node, which this cluster needs; unset KUBE_BIN to have one built"
+        [[ -x $KUBE_BIN/$node ]] ||
+            die "KUBE_BIN=$KUBE_BIN holds no executable $node, which three nodes need; unset KUBE_BIN to have one built"
     done
     # Where nothing leads to a Service's address the kernel refuses before kube-proxy's rules are asked. The load balancer forwards
     # nothing, so what goes out here and is no Service is lost, as it is in a cloud's network.
