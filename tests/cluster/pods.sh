@@ -174,7 +174,7 @@ own_images() {
     for program in edge-tunnel-server edge-tunnel-agent; do
         for node in "${THREE_NODES[@]}"; do
             kubectl wait --for=jsonpath='{.status.phase}'=Succeeded "pod/$program-$node" --timeout 60s ||
-                fail "$(kubectl describe pod "$program-$node" | tail -n 3)"
+                fail "$program on $node: $(kubectl get pod "$program-$node" -o jsonpath='{.status.containerStatuses[0].state}')"
         done
         has "its version" "$program " "$(kubectl logs "$program-cloud-1")"
     done
