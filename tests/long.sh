@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export EDGE_TUNNEL_REQUIRE=${EDGE_TUNNEL_REQUIRE-netns,cluster}
+export EDGE_TUNNEL_REQUIRE=${EDGE_TUNNEL_REQUIRE-netns,cluster,nodes,pods,scale}
 cargo build --workspace --locked
 export EDGE_TUNNEL_BIN=${EDGE_TUNNEL_BIN:-${CARGO_TARGET_DIR:-target}/debug}
 
@@ -18,4 +18,11 @@ status=0
 # One at a time: each of them measures something, or fills the machine.
 cargo test -p edge-tunnel-tests --locked --no-fail-fast -- --ignored --nocapture --test-threads 1 || status=1
 LONG=yes tests/cluster/run.sh || status=1
+AWAY_SECONDS=600 ONLY=apiserver-away tests/cluster/nodes.sh || status=1
+tests/cluster/scale.sh || status=1
+# Programs of one file each, for images.
+musl=$(uname -m)-unknown-linux-musl
+rustup target add "$musl"
+cargo build --locked --target "$musl" -p edge-tunnel-server -p edge-tunnel-agent || status=1
+tests/cluster/pods.sh || status=1
 exit "$status"

@@ -2,7 +2,7 @@
 # Every test, one stage after the other, and one count at the end. A stage that fails does not keep the next from running.
 #
 #   tests/run.sh                            all stages
-#   EDGE_TUNNEL_REQUIRE=netns,cluster,pods  a stage that cannot run here is a failure, not a skip
+#   EDGE_TUNNEL_REQUIRE=netns,cluster,nodes  a stage that cannot run here is a failure, not a skip
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,11 +42,7 @@ shell_stage() {
 
 shell_stage netns tests/netns/run.sh
 shell_stage cluster tests/cluster/run.sh
-# For images that hold one file. What cannot build it here has no such programs, and `pods` says so.
-if [[ -z ${EDGE_TUNNEL_STATIC_BIN:-} ]] && command -v musl-gcc >/dev/null; then
-    stage static cargo build --locked --target "$(uname -m)-unknown-linux-musl" -p edge-tunnel-server -p edge-tunnel-agent
-fi
-shell_stage pods tests/cluster/pods.sh
+shell_stage nodes tests/cluster/nodes.sh
 
 printf '\n'
 if ((${#broken[@]} > 0)); then

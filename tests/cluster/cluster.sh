@@ -81,7 +81,8 @@ cluster_paths() {
     [[ ! -e $LAB_DIR/kube-bin ]] || KUBE_BIN=$(<"$LAB_DIR/kube-bin")
 }
 
-# cluster_apiserver VARIATION: starts it, or ends the running one and starts another.
+# cluster_apiserver VARIATION: starts it, or ends the running one and starts another. APISERVER_OPTIONS is an array of further flags.
+APISERVER_OPTIONS=()
 cluster_apiserver() {
     local variation=$1 node capture='' options=()
     case $variation in
@@ -129,7 +130,7 @@ cluster_apiserver() {
         --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group \
         --requestheader-extra-headers-prefix X-Remote-Extra- --enable-aggregator-routing \
         --proxy-client-cert-file "$PKI/front-proxy-client.crt" --proxy-client-key-file "$PKI/front-proxy-client.key" \
-        --service-cluster-ip-range "$SERVICE_RANGE" "${options[@]}"
+        --service-cluster-ip-range "$SERVICE_RANGE" "${options[@]}" "${APISERVER_OPTIONS[@]}"
     wait_for 120 kube-apiserver kubectl get --raw /readyz || die "kube-apiserver ($variation) did not become ready"
 }
 

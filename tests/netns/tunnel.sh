@@ -19,6 +19,7 @@ tunnel_binaries() {
 }
 
 SERVER_OPTIONS=()
+SERVER_SOURCE=()
 # By default open streams get half a minute to end when a process is asked to stop; a test does not wait for that.
 DRAIN=2s
 
@@ -29,14 +30,17 @@ tunnel_paths() {
 }
 
 # server_start: waits until it is ready. TLS_LISTEN says where the `tls` way in listens; SERVER_OPTIONS is an array of further flags.
+# With SERVER_SOURCE, the nodes and the live keys are not those of $SERVER_CONFIG but what these flags say.
 server_start() {
-    local node
+    local node source
     tunnel_paths
     mkdir -p "$SERVER_STATE" "$SERVER_CONFIG"
     if [[ ! -e $SERVER_CONFIG/nodes ]]; then
         for node in edge-1 edge-2; do echo "$node ${EDGE_ADDRESS[$node]} lab=yes"; done >"$SERVER_CONFIG/nodes"
     fi
-    spawn_in cloud server "$EDGE_TUNNEL_BIN/edge-tunnel-server" run --state-dir "$SERVER_STATE" --config-dir "$SERVER_CONFIG" \
+    source=("${SERVER_SOURCE[@]}")
+    ((${#source[@]})) || source=(--config-dir "$SERVER_CONFIG")
+    spawn_in cloud server "$EDGE_TUNNEL_BIN/edge-tunnel-server" run --state-dir "$SERVER_STATE" "${source[@]}" \
         --agents-listen 0.0.0.0:10262 --tls-listen "${TLS_LISTEN:-0.0.0.0:10263}" --http-listen 127.0.0.1:10264 \
         --connect-listen 0.0.0.0:10271 --connect-uds "$CONNECT_SOCKET" --admin-listen 127.0.0.1:10265 \
         --drain-timeout "$DRAIN" "${SERVER_OPTIONS[@]}"

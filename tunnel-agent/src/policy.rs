@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::LazyLock;
 
 use edge_tunnel_proto::id::{NodeName, Port, Target, TargetHost};
+use edge_tunnel_proto::special;
 use ipnet::IpNet;
 
 use rule::{PortSet, Rule, Scope};
@@ -62,25 +62,6 @@ pub struct Addresses {
     pub interfaces: BTreeSet<IpAddr>,
 }
 
-/// Ranges that a wider `--allow` does not open, the narrower ones first.
-static SPECIAL: LazyLock<Vec<(IpNet, &str)>> = LazyLock::new(|| {
-    [
-        ("169.254.169.254/32", "a cloud metadata service"),
-        ("100.100.100.200/32", "a cloud metadata service"),
-        ("fd00:ec2::254/128", "a cloud metadata service"),
-        ("fd20:ce::254/128", "a cloud metadata service"),
-        ("169.254.0.0/16", "a link-local address"),
-        ("fe80::/10", "a link-local address"),
-        ("224.0.0.0/4", "a multicast address"),
-        ("ff00::/8", "a multicast address"),
-        ("0.0.0.0/8", "an unspecified address"),
-        ("::/128", "an unspecified address"),
-        ("255.255.255.255/32", "the broadcast address"),
-    ]
-    .map(|(net, what)| (net.parse().expect("a special range parses"), what))
-    .into()
-});
-
 /// What kind of address a target is, on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -95,9 +76,8 @@ impl Addresses {
         if address.is_loopback() {
             return Place::Loopback;
         }
-        let special = SPECIAL.iter().find(|(net, _)| net.contains(&address));
-        if let Some((net, what)) = special {
-            return Place::Special(*net, what);
+        if let Some((net, what)) = special::range(address) {
+            return Place::Special(net, what);
         }
         if self.node == Some(address) || self.interfaces.contains(&address) {
             return Place::Own;

@@ -4,14 +4,14 @@
 mod aside;
 mod control;
 mod sockets;
+mod sources;
 mod ways;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
-use edge_tunnel_proto::id::{Port, ReplicaId};
+use edge_tunnel_proto::id::ReplicaId;
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::telemetry::health::{Health, Part};
 use edge_tunnel_proto::telemetry::systemd;
@@ -28,15 +28,13 @@ use crate::ingress::{self};
 use crate::pace::Pace;
 use crate::relay::{self, Relay};
 use crate::route::Routes;
-use crate::route::dir::{self, Source};
-use crate::route::index::Index;
-use crate::route::ports::{self};
 use crate::session;
 use crate::sessions::Sessions;
 use aside::{Aside, refresh, save_visits};
 pub use control::Control;
 pub use sockets::Bound;
 use sockets::Sockets;
+use sources::Source;
 use ways::Ways;
 
 /// A link on which nothing was heard for a heartbeat and this part of one is probed. Agents ask once in each: what is
@@ -52,7 +50,7 @@ pub struct App {
     control: Arc<Control>,
     context: session::Context,
     routes: Routes,
-    source: Option<Source>,
+    source: Source,
     relay: Relay,
     listeners: Sockets,
     registry: Registry,
@@ -92,19 +90,30 @@ impl App {
         let replica = ReplicaId::random();
         let listeners = Sockets::bind(&config, &identity, replica).await?;
         let bound = listeners.bound()?;
-        let (routes, source) =
-            routes(&config, &bound, dir::Metrics::register(&mut registry)).await?;
+        let client = match &config.kubernetes.cluster {
+            Some(cluster) => Some(cluster.client().await?),
+            None => None,
+        };
+        let sources = sources::Setting {
+            config: &config,
+            bound: &bound,
+            health: &health,
+            identity: &identity,
+            client: client.as_ref(),
+        };
+        let (routes, source) = sources.open(&mut registry).await?;
         let sessions = Sessions::new(clock.clone(), identity.visits().clone());
         let budget = Budget::new(config.buffer_memory);
-        let relay = Relay::new(
-            routes.clone(),
-            sessions.clone(),
-            identity.clone(),
-            clock.clone(),
-            config.dial_timeout,
-            budget.clone(),
-            relay::Metrics::register(&mut registry),
-        );
+        let relay = Relay::new(relay::Parts {
+            routes: routes.clone(),
+            sessions: sessions.clone(),
+            identity: identity.clone(),
+            clock: clock.clone(),
+            dial_timeout: config.dial_timeout,
+            budget: budget.clone(),
+            listeners: bound.ports(),
+            metrics: relay::Metrics::register(&mut registry),
+        });
         let control = Arc::new(Control::new(
             replica,
             sessions.clone(),
@@ -249,8 +258,8 @@ impl App {
             metrics: self.ingress,
             shutdown: shutdown.clone(),
         };
-        if let Some(source) = self.source {
-            shutdown.spawn(source.run(shutdown.draining().clone()));
+        if let Some(followed) = self.source.run(shutdown.draining().clone()) {
+            shutdown.spawn(followed);
         }
         shutdown.spawn(listeners.agents.serve(agents));
         ways.tls(listeners.tls, bound.tls, &self.routes, port_listeners);
@@ -284,25 +293,5 @@ impl App {
         aside.shutdown().await;
         save_visits(last).await;
         outcome
-    }
-}
-
-/// The routes: followed in `--config-dir`, or what holds where nothing is configured.
-async fn routes(
-    config: &RunConfig,
-    bound: &Bound,
-    metrics: dir::Metrics,
-) -> anyhow::Result<(Routes, Option<Source>)> {
-    let mut own = ports::Listeners::default();
-    let port = |address: Option<SocketAddr>| address.and_then(|address| Port::new(address.port()));
-    own.http = port(bound.http).unwrap_or(own.http);
-    own.tls = port(bound.tls).unwrap_or(own.tls);
-    let mut index = Index::new(own);
-    match &config.config_dir {
-        Some(dir) => {
-            let (source, routes) = Source::open(dir.clone(), index, metrics).await?;
-            Ok((routes, Some(source)))
-        }
-        None => Ok((Routes::new(index.apply([])), None)),
     }
 }

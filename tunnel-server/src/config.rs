@@ -12,14 +12,17 @@ use edge_tunnel_proto::identity::TrustDomain;
 use edge_tunnel_proto::telemetry::{LogFilter, LogFormat, version};
 use ipnet::IpNet;
 
+use crate::route::Unmatched;
 pub use commands::{
     AdminSocketArgs, CaCommand, IssueClient, Nodes, NodesCommand, Output, TokenCommand,
     TokenCreate, TokenFor, TokenRevoke,
 };
 use edge_tunnel_cli::span;
 pub use edge_tunnel_cli::{Listen, ListenError};
+pub use kubernetes::{KubernetesArgs, Namespaced};
 
 mod commands;
+mod kubernetes;
 
 /// Where the server keeps its CA, registrations and tokens.
 pub const STATE_DIR: &str = "/var/lib/edge-tunnel-server";
@@ -176,6 +179,12 @@ pub struct RunConfig {
     #[arg(long, env = "EDGE_TUNNEL_CONNECT_UDS", value_name = "PATH")]
     pub connect_uds: Option<PathBuf>,
 
+    /// What becomes of a CONNECT to what is no tunnelled node: refuse; direct, and the server dials it; or via=SELECTOR, and
+    /// the agent of a node with such labels dials it, as far as its own policy allows [default: direct with --kubernetes,
+    /// else refuse]
+    #[arg(long, env = "EDGE_TUNNEL_CONNECT_UNMATCHED", value_name = "HOW")]
+    pub connect_unmatched: Option<Unmatched>,
+
     /// Where /livez, /readyz, /metrics and the status page are served; 'none' switches it off
     #[arg(
         long,
@@ -265,6 +274,11 @@ pub struct RunConfig {
     /// Logs.
     #[command(flatten)]
     pub log: LogArgs,
+
+    // Last, since its heading in the help holds for all that follows.
+    /// In Kubernetes.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
 }
 
 /// A name or an address as a certificate may bear it; `*.` may stand before a name.

@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod identity;
 pub mod inbound;
 pub mod ingress;
+pub mod kubernetes;
 pub mod pace;
 pub mod quota;
 pub mod refusal;

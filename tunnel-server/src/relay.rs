@@ -2,15 +2,17 @@
 
 mod absent;
 mod carried;
+mod direct;
 mod metrics;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use edge_tunnel_proto::budget::Budget;
 use edge_tunnel_proto::clock::Clock;
 use edge_tunnel_proto::code::Code;
-use edge_tunnel_proto::id::{NodeName, StreamId};
+use edge_tunnel_proto::id::{NodeName, StreamId, Target, TargetHost};
 use edge_tunnel_proto::message::OpenRequest;
 use edge_tunnel_proto::splice::{Side, Socket, SpliceError, splice};
 use edge_tunnel_proto::stream::{OpenFailed, Opening, Stream};
@@ -21,13 +23,14 @@ use tracing::debug;
 
 use absent::Known;
 pub use carried::Carried;
+use carried::{Far, Tunnelled};
 pub use metrics::Metrics;
 
 use crate::identity::Identity;
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, Way};
 use crate::ingress::open::Open;
 use crate::refusal::{Kind, Refusal};
-use crate::route::{Route, Routes};
+use crate::route::{Beyond, Here, Leads, Route, Routes};
 use crate::sessions::{Session, Sessions};
 
 /// How long an agent may take to say that it has read a stream's header before its link is probed.
@@ -47,46 +50,96 @@ pub struct Relay(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    routes: Routes,
-    sessions: Sessions,
-    identity: Identity,
-    clock: Clock,
+    parts: Parts,
     /// When this server started.
     started: SystemTime,
-    dial_timeout: Duration,
-    budget: Budget,
-    metrics: Metrics,
+}
+
+/// What a relay works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where destinations lead.
+    pub routes: Routes,
+    /// Who is connected.
+    pub sessions: Sessions,
+    /// Who is registered, and when nodes were last here.
+    pub identity: Identity,
+    /// The time.
+    pub clock: Clock,
+    /// Bounds every dial.
+    pub dial_timeout: Duration,
+    /// Bounds what streams hold.
+    pub budget: Budget,
+    /// The ports that this server listens on, besides those of the live keys: nothing has them dialled.
+    pub listeners: BTreeSet<u16>,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+impl Here for Relay {
+    fn knows(&self, node: &NodeName) -> bool {
+        self.connected(node) || self.0.parts.identity.registrations().get(node).is_some()
+    }
+
+    fn connected(&self, node: &NodeName) -> bool {
+        self.0.parts.sessions.get(node).is_some()
+    }
 }
 
 impl Relay {
-    /// A relay that bounds every dial by `dial_timeout`, and what streams hold by `budget`.
+    /// A relay.
     #[must_use]
-    pub fn new(
-        routes: Routes,
-        sessions: Sessions,
-        identity: Identity,
-        clock: Clock,
-        dial_timeout: Duration,
-        budget: Budget,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
-            routes,
-            sessions,
-            identity,
-            started: clock.now(),
-            clock,
-            dial_timeout,
-            budget,
-            metrics,
+            started: parts.clock.now(),
+            parts,
         }))
+    }
+
+    /// Dials what is no node's.
+    async fn dial(&self, inbound: &Inbound) -> Result<Carried, Refusal> {
+        let account = self.0.parts.metrics.direct();
+        let mut own = self.0.parts.listeners.clone();
+        let table = self.0.parts.routes.table();
+        own.extend(
+            table
+                .ports()
+                .own_listeners()
+                .map(|(_, listener)| listener.get()),
+        );
+        let stream = direct::dial(&inbound.destination, &own, self.0.parts.dial_timeout).await?;
+        debug!(destination = %inbound.destination, request = %inbound.request_id, "dialled directly");
+        Ok(Carried::new(Far::Direct(stream), account))
+    }
+
+    /// Has the agent of one of these nodes dial what is no node's.
+    async fn via(&self, inbound: &Inbound, nodes: Vec<NodeName>) -> Result<Carried, Refusal> {
+        let addresses = direct::addresses(&inbound.destination, self.0.parts.dial_timeout).await?;
+        let Some(address) = addresses.first() else {
+            let words = format!("{}: the name has no address", inbound.destination);
+            return Err(Refusal::new(
+                Kind::BadGateway,
+                Code::Unreachable.name(),
+                words,
+            ));
+        };
+        // Any of them: what one carries long is not taken from it, and what is new goes to all alike.
+        let turn = usize::try_from(inbound.request_id.0 % nodes.len() as u128).unwrap_or_default();
+        let route = Route {
+            node: nodes[turn].clone(),
+            target: Target {
+                host: TargetHost::Address(address.ip()),
+                port: inbound.destination.port,
+            },
+        };
+        self.open(inbound, &route).await
     }
 
     /// Why a node that has a route has no session, in words.
     fn absent(&self, node: &NodeName) -> Refusal {
-        let Inner {
+        let Parts {
             identity, clock, ..
-        } = &*self.0;
+        } = &self.0.parts;
         let known = Known {
             registration: identity.registrations().get(node),
             last: identity.visits().get(node),
@@ -103,7 +156,7 @@ impl Relay {
         request: &OpenRequest,
     ) -> Result<Stream, Refusal> {
         let began = Instant::now();
-        let opened = timeout(self.0.dial_timeout + MARGIN, async {
+        let opened = timeout(self.0.parts.dial_timeout + MARGIN, async {
             let mut opening = Opening::start(&session.lane, request).await?;
             // Only an answer that is awaited makes a link worth probing.
             match timeout(PATIENCE, opening.accepted()).await {
@@ -113,13 +166,13 @@ impl Relay {
                     opening.accepted().await?;
                 }
             }
-            self.0.metrics.accepted(began.elapsed());
+            self.0.parts.metrics.accepted(began.elapsed());
             opening.opened().await
         });
         let node = &session.holder.node;
         match opened.await {
             Ok(Ok(stream)) => {
-                self.0.metrics.opened(began.elapsed());
+                self.0.parts.metrics.opened(began.elapsed());
                 Ok(stream)
             }
             Ok(Err(OpenFailed::Refused { code, message })) => {
@@ -151,7 +204,7 @@ impl Relay {
                 Err(Refusal::new(Kind::Unavailable, error.code().name(), words))
             }
             Err(_elapsed) => {
-                let seconds = self.0.dial_timeout.as_secs();
+                let seconds = self.0.parts.dial_timeout.as_secs();
                 let words = format!(
                     "{} on node {node} did not answer within {seconds} s",
                     inbound.destination
@@ -176,16 +229,29 @@ impl Open for Relay {
     type Stream = Carried;
 
     fn resolve(&self, inbound: &Inbound) -> Result<Route, Refusal> {
-        self.0.routes.resolve(inbound)
+        self.0.parts.routes.resolve(inbound, self)
+    }
+
+    async fn connect(&self, inbound: &Inbound) -> Result<Carried, Refusal> {
+        if inbound.way != Way::Connect {
+            let route = self.resolve(inbound)?;
+            return self.open(inbound, &route).await;
+        }
+        match self.0.parts.routes.leads(inbound, self)? {
+            Leads::Node(route) => self.open(inbound, &route).await,
+            Leads::Beyond(Beyond::Direct) => self.dial(inbound).await,
+            Leads::Beyond(Beyond::Via(nodes)) => self.via(inbound, nodes).await,
+        }
     }
 
     fn retired(carried: &Carried) -> CancellationToken {
-        carried.retired().clone()
+        carried.retired()
     }
 
     async fn open(&self, inbound: &Inbound, route: &Route) -> Result<Carried, Refusal> {
         let session = self
             .0
+            .parts
             .sessions
             .get(&route.node)
             .ok_or_else(|| self.absent(&route.node))?;
@@ -194,12 +260,12 @@ impl Open for Relay {
             request_id: inbound.request_id,
             caller: inbound.caller.to_string(),
             hops: 0,
-            deadline: Some(self.0.dial_timeout),
+            deadline: Some(self.0.parts.dial_timeout),
             target: route.target,
         };
         // Counted from now on: a session that drains waits for it.
-        let account = self.0.metrics.account(inbound.way, session.count());
-        let held = self.0.budget.reserve(ON_THE_WAY).ok_or_else(|| {
+        let account = self.0.parts.metrics.account(inbound.way, session.count());
+        let held = self.0.parts.budget.reserve(ON_THE_WAY).ok_or_else(|| {
             let words = format!("node {}: {}", route.node, OpenError::NoMemory);
             Refusal::new(Kind::Unavailable, "overloaded", words)
         })?;
@@ -209,11 +275,27 @@ impl Open for Relay {
         let stream = self.open_on(&session, inbound, &request).await?;
         drop(opening);
         debug!(node = %route.node, target = %route.target, request = %inbound.request_id, "open");
-        Ok(Carried::new(stream, account, held, session.retired.clone()))
+        let tunnelled = Tunnelled {
+            stream,
+            held,
+            retired: session.retired.clone(),
+        };
+        Ok(Carried::new(Far::Tunnel(Box::new(tunnelled)), account))
     }
 
     async fn splice<C: Socket>(client: C, carried: Carried) {
-        let (stream, mut account, _held, retired) = carried.into_parts();
+        let (far, mut account) = carried.into_parts();
+        let (stream, _held, retired) = match far {
+            Far::Tunnel(tunnelled) => {
+                let Tunnelled {
+                    stream,
+                    held,
+                    retired,
+                } = *tunnelled;
+                (stream, held, retired)
+            }
+            Far::Direct(socket) => return direct::splice(client, socket, account).await,
+        };
         // Unless it gets to say how it ended: the kill, at the end of a drain, is no clean end.
         account.ended(Code::Draining.name());
         let outcome = splice(client, stream, Side::Caller).await;

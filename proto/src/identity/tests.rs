@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use rcgen::ExtendedKeyUsagePurpose;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, ServerConfig, ServerConnection,
 };
@@ -130,6 +130,46 @@ fn a_foreign_ca_is_refused_by_either_side() {
     );
 
     let words = refused_by_client(handshake(&session(&ours, &Order::node()), &agents(&theirs)));
+    assert!(words.contains("leads to no CA"), "{words}");
+}
+
+/// An operator's CA may sign by another that it vouches for: that one stands in the chain, and not in the bundle.
+#[test]
+fn what_an_intermediate_ca_signed_counts_where_the_chain_has_it() {
+    let root = Mint::new("root");
+    let between = root.intermediate("between");
+    let bare = |order: &Order| {
+        let whole = between.issue(order);
+        CertifiedKey::new(vec![whole.cert[0].clone()], whole.key)
+    };
+    let server = |key: CertifiedKey| {
+        let key = Arc::new(SingleCertAndKey::from(key));
+        Arc::new(agents_server(&root.trust(), key))
+    };
+    let agent = |key: CertifiedKey| {
+        let key = Live::new(Some(Arc::new(key)));
+        Arc::new(session_client(&root.trust(), &key))
+    };
+    let whole = between.issue(&Order::server());
+    let (_, met) = handshake(&agent(between.issue(&Order::node())), &server(whole)).unwrap();
+    let Trust {
+        bundle,
+        trust_domain,
+        clock,
+    } = root.trust();
+    let chain = met.peer_certificates().unwrap();
+    let certificate = check_client(chain, &bundle.get(), &trust_domain, &clock).unwrap();
+    assert!(Role::Node.expect(&certificate).is_ok());
+
+    let whole = between.issue(&Order::server());
+    let words = judged(
+        &root,
+        Role::Node,
+        handshake(&agent(bare(&Order::node())), &server(whole)),
+    );
+    assert!(words.contains("leads to no CA"), "{words}");
+    let cut = server(bare(&Order::server()));
+    let words = refused_by_client(handshake(&agent(between.issue(&Order::node())), &cut));
     assert!(words.contains("leads to no CA"), "{words}");
 }
 

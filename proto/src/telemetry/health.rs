@@ -25,13 +25,16 @@ pub struct State {
     pub name: String,
     /// Why it is not ready; `None` when it is.
     pub missing: Option<String>,
+    /// What is not as it should be though it is ready.
+    pub remark: Option<String>,
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.missing {
-            Some(why) => write!(f, "{}: {why}", self.name),
-            None => write!(f, "{}: ready", self.name),
+        match (&self.missing, &self.remark) {
+            (Some(why), _) => write!(f, "{}: {why}", self.name),
+            (None, Some(remark)) => write!(f, "{}: ready, but {remark}", self.name),
+            (None, None) => write!(f, "{}: ready", self.name),
         }
     }
 }
@@ -50,6 +53,7 @@ impl Health {
         let state = State {
             name: name.into(),
             missing: Some(missing.into()),
+            remark: None,
         };
         let mut parts = self.0.lock();
         let id = parts.next;
@@ -75,20 +79,28 @@ impl Health {
         if parts.is_empty() {
             let missing = Some("nothing has started yet".to_owned());
             let name = "start".to_owned();
-            return vec![State { name, missing }];
+            return vec![State {
+                name,
+                missing,
+                remark: None,
+            }];
         }
         parts.retain(|part| part.missing.is_some());
         parts
     }
 
-    /// Whether the process is ready, in words, one part a line; `verbose` names those that are ready as well.
+    /// Whether the process is ready, in words, one part a line; `verbose` names those as well that are ready without a
+    /// remark.
     #[must_use]
     pub fn report(&self, verbose: bool) -> Report {
         let missing = self.missing();
         let ready = missing.is_empty();
         let mut shown = if verbose { self.parts() } else { Vec::new() };
-        if !ready && shown.is_empty() {
+        if shown.is_empty() {
             shown = missing;
+            let mut remarkable = self.parts();
+            remarkable.retain(|part| part.missing.is_none() && part.remark.is_some());
+            shown.extend(remarkable);
         }
         let mut text: String = shown.iter().map(|part| format!("{part}\n")).collect();
         if ready {
@@ -110,17 +122,23 @@ pub struct Report {
 impl Part {
     /// This part works.
     pub fn ready(&self) {
-        self.set(None);
+        self.set(None, None);
+    }
+
+    /// This part works, and something is to be said of it.
+    pub fn ready_but(&self, remark: impl Into<String>) {
+        self.set(None, Some(remark.into()));
     }
 
     /// This part does not work (any more), and why.
     pub fn not_ready(&self, missing: impl Into<String>) {
-        self.set(Some(missing.into()));
+        self.set(Some(missing.into()), None);
     }
 
-    fn set(&self, missing: Option<String>) {
+    fn set(&self, missing: Option<String>, remark: Option<String>) {
         if let Some(state) = self.health.0.lock().by_id.get_mut(&self.id) {
             state.missing = missing;
+            state.remark = remark;
         }
     }
 }
@@ -170,6 +188,15 @@ mod tests {
         assert_eq!(
             health.report(true).text,
             "agents: ready\nroutes: ready\nready\n"
+        );
+        routes.ready_but("by what was known yesterday");
+        let brief = health.report(false);
+        assert_eq!(
+            (brief.ready, brief.text.as_str()),
+            (
+                true,
+                "routes: ready, but by what was known yesterday\nready\n"
+            )
         );
     }
 

@@ -20,6 +20,7 @@ const FREE: &[&str] = &[
     "keep",
     "out",
     "policy-file",
+    "kubernetes",
     "state-dir",
     "token",
     "token-file",

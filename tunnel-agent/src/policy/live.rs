@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use edge_tunnel_proto::id::{NodeName, Target};
 use edge_tunnel_proto::identity::Live;
+use edge_tunnel_proto::interfaces;
 use edge_tunnel_proto::sync::Mutex;
 
 use super::file::{self, FileError};
-use super::{Addresses, Denied, Rules, interfaces};
+use super::{Addresses, Denied, Rules};
 
 /// How often the policy file and the interfaces are looked at.
 const REFRESH: Duration = Duration::from_secs(10);

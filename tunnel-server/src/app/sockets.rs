@@ -1,10 +1,12 @@
 //! Every listener of the server, bound before anything runs.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use edge_tunnel_proto::id::ReplicaId;
+use edge_tunnel_proto::interfaces;
 use tokio::net::TcpListener;
 
 use crate::admin::socket::AdminSocket;
@@ -29,6 +31,23 @@ pub struct Bound {
     pub connect_uds: Option<PathBuf>,
     /// Health, metrics, status.
     pub admin: Option<SocketAddr>,
+}
+
+impl Bound {
+    /// Every port of it.
+    pub(super) fn ports(&self) -> BTreeSet<u16> {
+        let all = [
+            Some(self.agents),
+            self.tls,
+            self.http,
+            self.connect,
+            self.admin,
+        ];
+        all.into_iter()
+            .flatten()
+            .map(|address| address.port())
+            .collect()
+    }
 }
 
 #[derive(Debug)]
@@ -118,13 +137,8 @@ fn names_of(listen: IpAddr, given: &[String]) -> Vec<String> {
         names.push(host.to_string_lossy().into_owned());
     }
     if listen.is_unspecified() {
-        let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-        let addresses = interfaces.filter_map(|interface| interface.address);
-        names.extend(addresses.filter_map(|address| {
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            let v6 = address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
-            v4.or(v6).map(|ip| ip.to_string())
-        }));
+        let addresses = interfaces::addresses().unwrap_or_default();
+        names.extend(addresses.iter().map(ToString::to_string));
     } else {
         names.push(listen.to_string());
     }

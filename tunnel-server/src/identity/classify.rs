@@ -108,6 +108,12 @@ pub enum ClassifyError {
          lost, enrol the node again"
     )]
     NotRegistered(NodeName),
+    /// The cluster has to say, and has not been seen yet.
+    #[error(
+        "this server has just started and has not seen the Nodes of its cluster yet, so it cannot tell whether {0} is one; \
+         the agent tries again"
+    )]
+    NotYetKnown(NodeName),
     /// A client's certificate without a grant that can be read.
     #[error("the certificate of client {name} does not say what it may reach: {error}")]
     Grant {
@@ -125,6 +131,7 @@ impl ClassifyError {
         match self {
             Self::Revoked(_) | Self::Replaced(_) | Self::NotRegistered(_) => Code::Revoked,
             Self::Expired { .. } => Code::Expired,
+            Self::NotYetKnown(_) => Code::Overloaded,
             _ => Code::NotAllowed,
         }
     }
@@ -229,5 +236,6 @@ pub(super) fn current(
         Standing::Revoked => Err(ClassifyError::Revoked(node.clone())),
         Standing::Replaced => Err(ClassifyError::Replaced(node.clone())),
         Standing::Unknown => Err(ClassifyError::NotRegistered(node.clone())),
+        Standing::NotYetKnown => Err(ClassifyError::NotYetKnown(node.clone())),
     }
 }

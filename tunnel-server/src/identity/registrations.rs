@@ -11,8 +11,11 @@ use edge_tunnel_proto::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use self::cluster::Cluster;
 use super::store::{Key, Kind, Store, StoreError};
 use super::text;
+
+mod cluster;
 
 /// How many ended registrations a slow listener may be behind before it has to look at all its sessions.
 const ENDED_BACKLOG: usize = 256;
@@ -43,6 +46,12 @@ pub struct Registration {
     since: u64,
     /// When it was revoked, in milliseconds since 1970.
     revoked: Option<u64>,
+    /// Whether it is the UID of a Node, and over with that.
+    #[serde(default)]
+    of_cluster: bool,
+    /// The UID that was revoked before: for as long as the Node lives it is its registration by itself.
+    #[serde(default, with = "text::maybe")]
+    barred: Option<RegistrationId>,
 }
 
 impl Registration {
@@ -50,6 +59,11 @@ impl Registration {
     #[must_use]
     pub fn since(&self) -> SystemTime {
         instant(self.since)
+    }
+
+    /// Whether this registration was revoked.
+    fn bars(&self, id: RegistrationId) -> bool {
+        self.barred == Some(id) || self.id == id && self.revoked.is_some()
     }
 
     /// When it was revoked, if it was.
@@ -70,6 +84,8 @@ pub enum Standing {
     Replaced,
     /// The node was never registered here.
     Unknown,
+    /// The cluster would have to say, and has not been seen yet.
+    NotYetKnown,
 }
 
 /// A registration that just ended: whoever holds sessions of it closes them.
@@ -93,6 +109,7 @@ struct Inner {
     /// Held from a change of the store to the same change in memory, so that the two change in the same order.
     changing: Mutex<()>,
     nodes: Mutex<HashMap<NodeName, Registration>>,
+    cluster: Mutex<Cluster>,
     ended: broadcast::Sender<Ended>,
 }
 
@@ -108,6 +125,7 @@ impl Registrations {
             clock,
             changing: Mutex::default(),
             nodes: Mutex::default(),
+            cluster: Mutex::default(),
             ended: broadcast::Sender::new(ENDED_BACKLOG),
         }));
         this.reload()?;
@@ -173,12 +191,9 @@ impl Registrations {
     /// How this registration of a node stands.
     #[must_use]
     pub fn standing(&self, node: &NodeName, registration: RegistrationId) -> Standing {
-        match self.get(node) {
-            None => Standing::Unknown,
-            Some(latest) if latest.id != registration => Standing::Replaced,
-            Some(latest) if latest.revoked.is_some() => Standing::Revoked,
-            Some(_) => Standing::Current,
-        }
+        let stored = self.get(node);
+        let cluster = self.0.cluster.lock();
+        cluster.standing(node, registration, stored.as_ref())
     }
 
     /// What is known of a node.
@@ -219,6 +234,7 @@ impl Registrations {
         given: SystemTime,
     ) -> Result<(), RegistrationError> {
         let since = millis(self.0.clock.now());
+        let of_cluster = self.of_cluster(node) == Some(id);
         self.change(node, |latest| {
             let (stands, revoked) = (
                 latest.as_ref().map(|latest| latest.id),
@@ -227,10 +243,16 @@ impl Registrations {
             match latest {
                 Some(latest) if latest.id == id && revoked.is_none() => Ok(latest),
                 _ if stands == replaces && revoked.is_none_or(|at| at <= given) => {
+                    let barred = latest.and_then(|latest| match latest.revoked {
+                        Some(_) if latest.of_cluster => Some(latest.id),
+                        _ => latest.barred,
+                    });
                     Ok(Registration {
                         id,
                         since,
                         revoked: None,
+                        of_cluster,
+                        barred,
                     })
                 }
                 _ => Err(RegistrationError::Moved(node.clone())),
@@ -243,11 +265,40 @@ impl Registrations {
     /// were made for it before. Returns what ended.
     pub fn revoke(&self, node: &NodeName) -> Result<Registration, RegistrationError> {
         let now = millis(self.0.clock.now());
-        self.change(node, |latest| {
-            let mut latest = latest.ok_or_else(|| RegistrationError::Unknown(node.clone()))?;
-            latest.revoked.get_or_insert(now);
-            Ok(latest)
-        })
+        let uid = self.0.cluster.lock().uid(node);
+        let stored = self.change(node, |latest| {
+            // A Node is registered by itself, and then there is nothing in the store yet, or of one before it.
+            let by_itself = uid.filter(|uid| {
+                latest
+                    .as_ref()
+                    .is_none_or(|latest| latest.id != *uid && !latest.bars(*uid))
+            });
+            let over = latest
+                .as_ref()
+                .is_none_or(|latest| latest.of_cluster || latest.revoked.is_some());
+            let mut revoked = match (by_itself, latest) {
+                (Some(id), _) if over => Registration {
+                    id,
+                    since: now,
+                    revoked: None,
+                    of_cluster: true,
+                    barred: None,
+                },
+                (uid, Some(mut latest)) => {
+                    latest.barred = uid.or(latest.barred);
+                    latest
+                }
+                (_, None) => return Err(RegistrationError::Unknown(node.clone())),
+            };
+            revoked.revoked.get_or_insert(now);
+            Ok(revoked)
+        })?;
+        if let Some(registration) = uid {
+            // What held it by the cluster's word alone was not among what the store had.
+            let node = node.clone();
+            self.0.ended.send(Ended { node, registration }).ok();
+        }
+        Ok(stored)
     }
 
     fn change(

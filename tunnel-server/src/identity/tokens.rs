@@ -151,7 +151,6 @@ impl Tokens {
         registrations: &Registrations,
     ) -> Result<(NodeName, RegistrationId), RedeemError> {
         let now = self.clock.now();
-        let fresh = RegistrationId::random();
         let (redemption, given) =
             self.store
                 .update(&Key::token(id), |record: Option<Record>| {
@@ -168,10 +167,12 @@ impl Tokens {
                     }
                     record.one_use_left()?;
                     let replaces = record.scope.replaces(&node, given, registrations)?;
+                    // A Node of the cluster is registered by itself; the token shows who is that node.
+                    let fresh = registrations.of_cluster(&node);
                     let redemption = Redemption {
                         node,
                         key,
-                        registration: fresh,
+                        registration: fresh.unwrap_or_else(RegistrationId::random),
                         replaces,
                     };
                     record.redemptions.push(redemption.clone());

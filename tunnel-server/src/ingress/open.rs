@@ -10,10 +10,10 @@ use super::metrics::OPENED;
 use super::socket::{Prefixed, part};
 use crate::inbound::Inbound;
 use crate::refusal::Refusal;
-use crate::route::Route;
+use crate::route::{Here, Route};
 
 /// Opens streams to nodes.
-pub trait Open: Clone + Send + Sync + 'static {
+pub trait Open: Here + Clone + Send + Sync + 'static {
     /// A stream to a node's target.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -26,6 +26,17 @@ pub trait Open: Clone + Send + Sync + 'static {
         inbound: &Inbound,
         route: &Route,
     ) -> impl Future<Output = Result<Self::Stream, Refusal>> + Send;
+
+    /// Opens the stream that `inbound` asks for, if it may have it, be it to what is no node's.
+    fn connect(
+        &self,
+        inbound: &Inbound,
+    ) -> impl Future<Output = Result<Self::Stream, Refusal>> + Send {
+        async move {
+            let route = self.resolve(inbound)?;
+            self.open(inbound, &route).await
+        }
+    }
 
     /// Cancelled when what is under the stream is to end with its last one: whoever only keeps it for later lets go.
     fn retired(stream: &Self::Stream) -> CancellationToken;
@@ -48,11 +59,7 @@ impl<O: Open> Context<O> {
         answer: impl FnOnce(&Refusal) -> Vec<u8>,
     ) {
         let mut client = Prefixed::new(ahead, client);
-        let opened = async {
-            let route = self.opener.resolve(inbound)?;
-            self.opener.open(inbound, &route).await
-        };
-        let stream = match opened.await {
+        let stream = match self.opener.connect(inbound).await {
             Ok(stream) => stream,
             Err(refusal) => {
                 self.refused(inbound, &refusal);

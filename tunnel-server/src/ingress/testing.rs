@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edge_tunnel_proto::id;
+use edge_tunnel_proto::id::{self, NodeName};
 use edge_tunnel_proto::shutdown::Shutdown;
 use edge_tunnel_proto::splice::Socket;
 use edge_tunnel_proto::sync::Mutex;
@@ -13,7 +13,7 @@ use super::open::Open;
 use super::{Context, Metrics};
 use crate::inbound::{Inbound, Way};
 use crate::refusal::{Kind, Refusal};
-use crate::route::Route;
+use crate::route::{Here, Route};
 
 type Target = dyn Fn(Inbound, DuplexStream) + Send + Sync;
 
@@ -53,6 +53,16 @@ impl Fake {
             .iter()
             .map(|inbound| inbound.destination.to_string())
             .collect()
+    }
+}
+
+impl Here for Fake {
+    fn knows(&self, _node: &NodeName) -> bool {
+        true
+    }
+
+    fn connected(&self, _node: &NodeName) -> bool {
+        true
     }
 }
 

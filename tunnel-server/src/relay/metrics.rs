@@ -53,7 +53,7 @@ impl Metrics {
         };
         registry.register(
             "streams_open",
-            "Streams that are open or being opened, by way in",
+            "Streams that are open or being opened, by way in; direct for what the server dials itself",
             metrics.open.clone(),
         );
         registry.register(
@@ -89,8 +89,17 @@ impl Metrics {
         self.opened.observe(after.as_secs_f64());
     }
 
+    /// The account of a stream through a session, which waits for it.
     pub(super) fn account(&self, way: Way, session: TaskTrackerToken) -> Account {
-        let way = way.name();
+        self.begin(way.name(), Some(session))
+    }
+
+    /// The account of a connection of the server's own.
+    pub(super) fn direct(&self) -> Account {
+        self.begin("direct", None)
+    }
+
+    fn begin(&self, way: &'static str, session: Option<TaskTrackerToken>) -> Account {
         let open = self.open.get_or_create_owned(&By { way });
         open.inc();
         Account {
@@ -110,7 +119,7 @@ pub(super) struct Account {
     way: &'static str,
     open: Gauge,
     outcome: Option<&'static str>,
-    _session: TaskTrackerToken,
+    _session: Option<TaskTrackerToken>,
 }
 
 impl Account {

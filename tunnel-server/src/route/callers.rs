@@ -9,7 +9,7 @@
 //! The name is a client certificate's subject, or `unix-socket`. In a pattern `*` stands for any run of
 //! characters. What a line says takes the place of what the certificate was issued for; what it leaves out
 //! stays as issued, and without an issue is `nodes=*`, `ports=configured` (for the unix socket `ports=all`),
-//! `direct=no`. A line that cannot be read allows nothing: half a rule could allow too much.
+//! `direct=no` (for the unix socket and the certificate of `kube-apiserver` `direct=yes`). A line that cannot be read allows nothing: half a rule could allow too much.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ pub struct Rule {
     pub nodes: Option<Vec<Pattern>>,
     /// The ports it may reach; `None`: the line does not say.
     pub ports: Option<PortsGrant>,
-    /// Whether it may have destinations dialled that are no tunnelled node.
-    pub direct: bool,
+    /// Whether it may reach what is no tunnelled node's; `None`: the line does not say.
+    pub direct: Option<bool>,
 }
 
 /// All lines, by caller.
@@ -120,7 +120,7 @@ impl Rule {
         let mut rule = Self {
             nodes: None,
             ports: None,
-            direct: false,
+            direct: None,
         };
         let mut seen = Vec::new();
         for word in words {
@@ -140,8 +140,8 @@ impl Rule {
                     let ports: Result<Vec<Port>, _> = entries(list)?.map(str::parse).collect();
                     rule.ports = Some(PortsGrant::List(ports.map_err(|error| error.to_string())?));
                 }
-                ("direct", "yes") => rule.direct = true,
-                ("direct", "no") => rule.direct = false,
+                ("direct", "yes") => rule.direct = Some(true),
+                ("direct", "no") => rule.direct = Some(false),
                 ("direct", _) => return Err("write direct=yes or direct=no".to_owned()),
                 _ => {
                     return Err(format!(

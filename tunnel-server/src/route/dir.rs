@@ -13,11 +13,6 @@ use std::{fmt, io};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +20,7 @@ use self::read::Found;
 use super::Routes;
 use super::index::Index;
 use super::keys::Key;
-use super::table::Table;
+use super::publish::{Metrics, Publisher};
 
 mod read;
 #[cfg(test)]
@@ -49,57 +44,11 @@ pub enum Error {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KeyLabel {
-    key: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-/// What this room measures.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics {
-    bad_entries: Family<KeyLabel, Gauge>,
-    reloads: Family<OutcomeLabel, Counter>,
-}
-
-impl Metrics {
-    /// Metrics that `registry` will show.
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        let help = "Entries of the live keys that are skipped at present";
-        registry.register("config_bad_entries", help, metrics.bad_entries.clone());
-        registry.register(
-            "config_reloads",
-            "Readings of the live keys that changed something, or failed",
-            metrics.reloads.clone(),
-        );
-        metrics
-    }
-
-    fn tabled(&self, table: &Table) {
-        for key in Key::ALL {
-            let count = i64::try_from(table.problems().count(key)).unwrap_or(i64::MAX);
-            self.bad_entries
-                .get_or_create(&KeyLabel { key: key.name() })
-                .set(count);
-        }
-    }
-
-    fn reload(&self, outcome: &'static str) {
-        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
-    }
-}
-
 /// A directory that was read once and can be followed.
 pub struct Source {
     dir: PathBuf,
     index: Index,
-    routes: Routes,
-    metrics: Metrics,
+    publisher: Publisher,
     last: Found,
 }
 
@@ -125,21 +74,17 @@ impl Source {
             dir: dir.clone(),
             source,
         })?;
-        let table = index.apply(found.keys.clone());
-        metrics.tabled(&table);
-        log_problems(&table);
+        index.keys(found.keys.clone());
+        let publisher = Publisher::new(index.table(), metrics);
         log_strangers(&dir, &found.strangers);
-        let routes = Routes::new(table);
-        Ok((
-            Self {
-                dir,
-                index,
-                routes: routes.clone(),
-                metrics,
-                last: found,
-            },
-            routes,
-        ))
+        let routes = publisher.routes();
+        let source = Self {
+            dir,
+            index,
+            publisher,
+            last: found,
+        };
+        Ok((source, routes))
     }
 
     /// Follows the directory until `shutdown`, and publishes each new table.
@@ -165,7 +110,7 @@ impl Source {
         let found = match read::read(&self.dir).await {
             Ok(found) => found,
             Err(source) => {
-                self.metrics.reload("failed");
+                self.publisher.failed();
                 let error = Error::Read {
                     dir: self.dir.clone(),
                     source,
@@ -180,19 +125,11 @@ impl Source {
         if found.strangers != self.last.strangers {
             log_strangers(&self.dir, &found.strangers);
         }
-        let table = self.index.apply(found.keys.clone());
+        self.index.keys(found.keys.clone());
         self.last = found;
-        self.metrics.tabled(&table);
-        self.metrics.reload("changed");
+        let table = self.index.table();
         tracing::info!(dir = %self.dir.display(), problems = table.problems().total(), "configuration changed");
-        log_problems(&table);
-        self.routes.publish(table);
-    }
-}
-
-fn log_problems(table: &Table) {
-    for problem in table.problems().listed() {
-        tracing::error!(%problem, "configuration entry skipped");
+        self.publisher.publish(table);
     }
 }
 

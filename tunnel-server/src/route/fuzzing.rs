@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use edge_tunnel_proto::testing::{Decoder, said};
 
 use super::callers::{Callers, Pattern};
-use super::index::{Content, Index};
+use super::index::{Content, Index, Settings};
 use super::keys::{Key, Problems};
-use super::nodes::{Claim, Nodes};
+use super::nodes::{Claim, Declared, Nodes, Rules, lines};
 use super::ports::{KUBELET_HTTP, KUBELET_TLS, Listeners};
-use super::table::Table;
+use super::selector::Selectors;
 use crate::identity::NodePattern;
 
 pub(crate) const NODES: Decoder = Decoder {
@@ -65,23 +65,28 @@ fn problems(table: &Problems) {
 fn nodes(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut found = Problems::default();
-    let read = Nodes::parse(&text, &mut found);
+    let via = Selectors::default();
+    let declared = lines::parse(&text, &via, &mut found);
+    let read = Nodes::settle(&declared.iter(), &Rules::default(), &mut found);
     problems(&found);
-    for (name, node) in read.by_name() {
+    for Declared {
+        name, addresses, ..
+    } in &declared
+    {
         let mut seen = BTreeSet::new();
-        for address in &node.addresses {
+        for address in addresses {
             assert!(seen.insert(address), "{address} twice");
             match read.claim(*address) {
                 Claim::One(only) => assert_eq!(only, name),
                 Claim::Many(several) => assert!(several.contains(name)),
-                Claim::Nobody => unreachable!("{address} is of {name}"),
+                other => unreachable!("{address} is of {name}, not {other:?}"),
             }
         }
     }
     // Line ends of another system change nothing.
     if bytes.len().is_multiple_of(4) && !text.contains('\r') {
-        let again = Nodes::parse(&text.replace('\n', "\r\n"), &mut Problems::default());
-        assert_eq!(again, read);
+        let again = lines::parse(&text.replace('\n', "\r\n"), &via, &mut Problems::default());
+        assert_eq!(again, declared);
     }
 }
 
@@ -120,7 +125,9 @@ fn ports(bytes: &[u8]) {
         Some(text) => (key, Content::Text(text)),
         None => (key, Content::Absent),
     });
-    let table: Table = Index::new(Listeners::default()).apply(contents);
+    let mut index = Index::new(Settings::default());
+    index.keys(contents);
+    let table = index.table();
     problems(table.problems());
     let open = table.ports();
     assert!(open.https(KUBELET_TLS) && open.http(KUBELET_HTTP));

@@ -66,7 +66,7 @@ impl fmt::Display for Key {
 }
 
 /// An entry that was skipped, or stands in part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// Where it stands.
     pub key: Key,

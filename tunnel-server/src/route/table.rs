@@ -1,16 +1,18 @@
-//! The table: from (name or address, port) to (node, target), and whether this caller may go there. Pure.
+//! The table: from (name or address, port) to (node, target), or to what lies beyond the nodes, and whether this caller
+//! may go there. Pure.
 
-use edge_tunnel_proto::id::{Destination, Host, NodeName, Port, Target, TargetHost};
+use edge_tunnel_proto::id::{Destination, Host, NodeName, Target, TargetHost};
 
-use super::Route;
-use super::callers::{Callers, Rule};
+use super::beyond::Unmatched;
+use super::callers::Callers;
 use super::keys::Problems;
 use super::nodes::{Claim, Nodes, some_of};
 use super::ports::Ports;
-use crate::identity::PortsGrant;
-use crate::inbound::{Caller, Inbound, Way};
+use super::{Beyond, Leads, Route};
+use crate::inbound::Inbound;
 use crate::refusal::{Kind, Refusal};
 
+mod allow;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +22,25 @@ pub struct Table {
     ports: Ports,
     nodes: Nodes,
     callers: Callers,
+    unmatched: Unmatched,
     problems: Problems,
+}
+
+/// What the live keys and the Nodes do not say: which nodes there are besides.
+pub trait Here {
+    /// Whether this node is registered here, or has a session.
+    fn knows(&self, node: &NodeName) -> bool;
+    /// Whether this node has a session.
+    fn connected(&self, node: &NodeName) -> bool;
+}
+
+/// Whose a destination is.
+enum Found<'a> {
+    Node(&'a NodeName, TargetHost),
+    /// No tunnelled node's.
+    Nobody,
+    /// A node's that is reached without us.
+    Plain,
 }
 
 impl Table {
@@ -28,12 +48,14 @@ impl Table {
         ports: Ports,
         nodes: Nodes,
         callers: Callers,
+        unmatched: Unmatched,
         problems: Problems,
     ) -> Self {
         Self {
             ports,
             nodes,
             callers,
+            unmatched,
             problems,
         }
     }
@@ -50,115 +72,103 @@ impl Table {
         &self.nodes
     }
 
+    /// What becomes of a CONNECT to what is no tunnelled node's.
+    #[cfg(test)]
+    pub(super) const fn unmatched(&self) -> &Unmatched {
+        &self.unmatched
+    }
+
     /// The entries that were skipped.
     #[must_use]
     pub const fn problems(&self) -> &Problems {
         &self.problems
     }
 
-    /// Where this wish leads, if its caller may go there. A name leads to the node of that name whether the
+    /// Which node this wish leads to, if its caller may go there. A name leads to the node of that name whether the
     /// table lists it or not: who is connected is known to the sessions alone.
     ///
     /// # Errors
     /// Says in words which node is not known, or which key must be set for the port or the caller.
-    pub fn resolve(&self, inbound: &Inbound) -> Result<Route, Refusal> {
-        let Destination { host, port } = &inbound.destination;
-        let (node, own) = match host {
-            Host::Name(name) => (name, TargetHost::Node),
-            Host::Ip(address) => match self.nodes.claim(*address) {
-                Claim::One(node) => (node, TargetHost::Address(*address)),
-                Claim::Nobody => return Err(unknown(&inbound.destination)),
-                Claim::Many(nodes) => return Err(ambiguous(&inbound.destination, nodes)),
-            },
+    pub fn resolve(&self, inbound: &Inbound, here: &impl Here) -> Result<Route, Refusal> {
+        let destination = &inbound.destination;
+        let (node, own) = match (self.find(destination, here)?, &destination.host) {
+            (Found::Node(node, own), _) => (node, own),
+            (Found::Nobody, Host::Name(name)) => (name, TargetHost::Node),
+            (Found::Nobody, Host::Ip(_)) => return Err(unknown(destination)),
+            (Found::Plain, _) => return Err(plain(destination)),
         };
-        self.allow(inbound, node, *port)?;
-        let host = if self.ports.localhost(*port) {
+        self.route(inbound, node, own)
+    }
+
+    /// Where this wish leads, if its caller may go there: to a node, or beyond them.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn leads(&self, inbound: &Inbound, here: &impl Here) -> Result<Leads, Refusal> {
+        match self.find(&inbound.destination, here)? {
+            Found::Node(node, own) => self.route(inbound, node, own).map(Leads::Node),
+            Found::Nobody | Found::Plain if self.unmatched == Unmatched::Refuse => {
+                self.resolve(inbound, here).map(Leads::Node)
+            }
+            Found::Nobody | Found::Plain => {
+                self.allow_beyond(inbound)?;
+                self.beyond(&inbound.destination, here).map(Leads::Beyond)
+            }
+        }
+    }
+
+    fn find<'a>(
+        &'a self,
+        destination: &'a Destination,
+        here: &impl Here,
+    ) -> Result<Found<'a>, Refusal> {
+        let (claim, own) = match &destination.host {
+            Host::Name(name) => (self.nodes.named(name), TargetHost::Node),
+            Host::Ip(address) => (self.nodes.claim(*address), TargetHost::Address(*address)),
+        };
+        Ok(match (claim, &destination.host) {
+            (Claim::One(node) | Claim::Pod(node), _) => Found::Node(node, own),
+            (Claim::Many(nodes), _) => return Err(ambiguous(destination, nodes)),
+            // One that is not selected and runs an agent all the same.
+            (Claim::Plain, Host::Name(name)) if here.connected(name) => Found::Node(name, own),
+            (Claim::Nobody, Host::Name(name)) if here.knows(name) => Found::Node(name, own),
+            (Claim::Plain, _) => Found::Plain,
+            (Claim::Nobody, _) => Found::Nobody,
+        })
+    }
+
+    fn route(&self, inbound: &Inbound, node: &NodeName, own: TargetHost) -> Result<Route, Refusal> {
+        let port = inbound.destination.port;
+        self.allow(inbound, node, port)?;
+        let pod = matches!(own, TargetHost::Address(address) if matches!(self.nodes.claim(address), Claim::Pod(_)));
+        let host = if self.ports.localhost(port) && !pod {
             TargetHost::Loopback
         } else {
             own
         };
         Ok(Route {
             node: node.clone(),
-            target: Target { host, port: *port },
+            target: Target { host, port },
         })
     }
 
-    fn allow(&self, inbound: &Inbound, node: &NodeName, port: Port) -> Result<(), Refusal> {
-        match inbound.way {
-            Way::Http if self.ports.http(port) => Ok(()),
-            Way::Http if self.ports.https(port) => Err(port_refused(format!(
-                "node {node}: port {port} is reached over TLS, by the tls or the connect way in, not over plain HTTP"
-            ))),
-            Way::Http => Err(not_open(node, port, "http-proxy-ports")),
-            Way::Tls if self.ports.https(port) => Ok(()),
-            Way::Tls => Err(not_open(node, port, "https-proxy-ports")),
-            Way::Connect => self.allow_caller(inbound, node, port),
-        }
-    }
-
-    fn allow_caller(&self, inbound: &Inbound, node: &NodeName, port: Port) -> Result<(), Refusal> {
-        let caller = &inbound.caller;
-        if let Some(reason) = self.callers.why_unread() {
-            let message = format!(
-                "the callers key of this server cannot be read, and until it can, nobody may reach anything by connect: \
-                 {reason}"
-            );
-            return Err(caller_refused(message));
-        }
-        let rule = match self.callers.rule(caller) {
-            None => None,
-            Some(Ok(rule)) => Some(rule),
-            Some(Err(reason)) => {
-                let message = format!("the line of {caller} in callers cannot be read: {reason}");
-                return Err(caller_refused(message));
+    fn beyond(&self, destination: &Destination, here: &impl Here) -> Result<Beyond, Refusal> {
+        match &self.unmatched {
+            Unmatched::Refuse => Err(unknown(destination)),
+            Unmatched::Direct => Ok(Beyond::Direct),
+            Unmatched::Via(selectors) => {
+                let connected = self.nodes.via().iter().filter(|node| here.connected(node));
+                let connected: Vec<_> = connected.cloned().collect();
+                if connected.is_empty() {
+                    let message = format!(
+                        "{destination} is no tunnelled node, and none of the nodes that match {selectors} is connected, \
+                         which are to carry such (--connect-unmatched via=)"
+                    );
+                    return Err(Refusal::new(Kind::Unavailable, "not_connected", message));
+                }
+                Ok(Beyond::Via(connected))
             }
-        };
-        let grant = inbound.grant.as_deref();
-        let built_in = match caller {
-            Caller::UnixSocket => PortsGrant::All,
-            Caller::Certificate(_) if rule.is_some() || grant.is_some() => PortsGrant::Configured,
-            Caller::Certificate(_) | Caller::Anyone => {
-                let message =
-                    format!("{caller} may reach nothing by connect: give it a line in callers");
-                return Err(caller_refused(message));
-            }
-        };
-        let node_allowed = match rule.and_then(|rule| rule.nodes.as_ref()) {
-            Some(patterns) => patterns.iter().any(|pattern| pattern.matches(node)),
-            None => grant.is_none_or(|grant| grant.allows_node(node)),
-        };
-        if !node_allowed {
-            let message = format!(
-                "{caller} may not reach node {node}: see nodes= of {}",
-                source(rule)
-            );
-            return Err(Refusal::new(Kind::Forbidden, "node_not_allowed", message));
         }
-        let ports = rule
-            .and_then(|rule| rule.ports.as_ref())
-            .or(grant.map(|g| &g.ports))
-            .unwrap_or(&built_in);
-        match ports {
-            PortsGrant::All => Ok(()),
-            PortsGrant::Configured if self.ports.http(port) || self.ports.https(port) => Ok(()),
-            PortsGrant::Configured => Err(not_open(
-                node,
-                port,
-                "http-proxy-ports or https-proxy-ports",
-            )),
-            PortsGrant::List(ports) if ports.contains(&port) => Ok(()),
-            PortsGrant::List(_) => Err(port_refused(format!(
-                "{caller} may not reach port {port} of node {node}: see ports= of {}",
-                source(rule)
-            ))),
-        }
-    }
-}
-
-fn source(rule: Option<&Rule>) -> &'static str {
-    match rule {
-        Some(_) => "its line in callers",
-        None => "its certificate, or give it a line in callers",
     }
 }
 
@@ -176,24 +186,17 @@ fn unknown(destination: &Destination) -> Refusal {
     Refusal::new(Kind::Unavailable, "unknown_node", message)
 }
 
+fn plain(destination: &Destination) -> Refusal {
+    let message = format!(
+        "{destination} is a node of the cluster that is not tunnelled (--node-selector): reach it without edge-tunnel"
+    );
+    Refusal::new(Kind::Unavailable, "not_tunnelled", message)
+}
+
 fn ambiguous(destination: &Destination, nodes: &[NodeName]) -> Refusal {
     let message = format!(
-        "{destination}: the nodes key gives this address to {}; use a node's name, or give it to one only",
+        "{destination}: {} claim this; use a node's name, or give it to one of them only",
         some_of(nodes)
     );
     Refusal::new(Kind::Unavailable, "ambiguous_address", message)
-}
-
-fn not_open(node: &NodeName, port: Port, key: &str) -> Refusal {
-    port_refused(format!(
-        "node {node}: port {port} is not open; add it to {key}"
-    ))
-}
-
-fn port_refused(message: String) -> Refusal {
-    Refusal::new(Kind::Forbidden, "port_not_open", message)
-}
-
-fn caller_refused(message: String) -> Refusal {
-    Refusal::new(Kind::Forbidden, "caller_not_allowed", message)
 }

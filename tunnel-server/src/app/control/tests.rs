@@ -8,8 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::admin::control::TokenState;
 use crate::identity::{RENEW_GRACE, Settings};
-use crate::route::index::Index;
-use crate::route::ports::Listeners;
+use crate::route::index::{Index, Settings as Told};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,7 +31,7 @@ impl House {
             operator_ca: None,
         });
         let identity = identity.unwrap();
-        let table = Index::new(Listeners::default()).apply([]);
+        let table = Index::new(Told::default()).table();
         let control = Control::new(
             ReplicaId(1),
             Sessions::new(clock.clone(), identity.visits().clone()),

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{KEPT, RedeemError};
 use crate::identity::grant::NodePattern;
-use crate::identity::registrations::{Registrations, instant};
+use crate::identity::registrations::{Registrations, Standing, instant};
 use crate::identity::text;
 
 /// Whom a token lets in.
@@ -135,6 +135,10 @@ impl Scope {
             return Ok(None);
         };
         match (self, latest.revoked()) {
+            // Its Node was deleted, and with that it ended.
+            (_, None) if registrations.standing(node, latest.id) == Standing::Replaced => {
+                Ok(Some(latest.id))
+            }
             // A name that was revoked is not free for all: only a token for that very node brings it back.
             (Self::Pattern { .. }, _) | (Self::Node { replace: false, .. }, None) => {
                 Err(RedeemError::Registered(node.clone()))

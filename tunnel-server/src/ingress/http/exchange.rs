@@ -100,7 +100,10 @@ impl<O: Open> Exchange<O> {
         let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let request = onward(request, &inbound, asked.host, upgrade);
         let result = async {
-            let route = self.http.routes.resolve(&inbound)?;
+            let route = self
+                .http
+                .routes
+                .resolve(&inbound, &self.http.context.opener)?;
             let fresh = on_client.is_some();
             let sent = self.http.send(&inbound, &route, request, fresh);
             let response = self.in_time(&route, sent).await?;

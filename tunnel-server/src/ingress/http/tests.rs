@@ -9,9 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::inbound::Way;
 use crate::ingress::testing::{Fake, context};
-use crate::route::index::{Content, Index};
+use crate::route::index::{self, Content, Index};
 use crate::route::keys::Key;
-use crate::route::ports::Listeners;
 
 mod bodies;
 mod faults;
@@ -27,7 +26,9 @@ fn server(fake: Fake, settings: Settings) -> Arc<Http<Fake>> {
         (Key::HttpProxyPorts, Content::Text("80, 9100".to_owned())),
         (Key::Nodes, Content::Text("edge-1 198.51.100.1".to_owned())),
     ];
-    let routes = Routes::new(Index::new(Listeners::default()).apply(keys));
+    let mut index = Index::new(index::Settings::default());
+    index.keys(keys);
+    let routes = Routes::new(index.table());
     Arc::new(Http::new(context(Way::Http, fake), routes, settings))
 }
 

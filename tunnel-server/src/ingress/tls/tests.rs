@@ -9,9 +9,8 @@ use super::ports::{State, States, serve_ports};
 use super::*;
 use crate::ingress::testing::{Fake, context};
 use crate::route::Routes;
-use crate::route::index::{Content, Index};
+use crate::route::index::{Content, Index, Settings};
 use crate::route::keys::Key;
-use crate::route::ports::Listeners;
 
 mod hellos;
 
@@ -107,8 +106,9 @@ async fn a_caller_that_says_nothing_is_not_waited_for() {
 }
 
 fn https(ports: &str) -> crate::route::Table {
-    Index::new(Listeners::default())
-        .apply([(Key::HttpsProxyPorts, Content::Text(ports.to_owned()))])
+    let mut index = Index::new(Settings::default());
+    index.keys([(Key::HttpsProxyPorts, Content::Text(ports.to_owned()))]);
+    index.table()
 }
 
 /// Free ports of an address that other tests do not use.

@@ -15,7 +15,7 @@ fn a_line_says_nodes_ports_and_direct() {
         parse("# c\nprometheus nodes=edge-*,shop ports=9100,9445 direct=yes\nops ports=all\n");
     assert_eq!(problems, 0);
     let rule = callers.rule(&certificate("prometheus")).unwrap().unwrap();
-    assert!(rule.direct);
+    assert_eq!(rule.direct, Some(true));
     assert_eq!(
         rule.ports,
         Some(PortsGrant::List(vec![Port::known(9100), Port::known(9445)]))
@@ -24,7 +24,7 @@ fn a_line_says_nodes_ports_and_direct() {
     let rule = callers.rule(&certificate("ops")).unwrap().unwrap();
     assert_eq!(
         (&rule.nodes, &rule.ports, rule.direct),
-        (&None, &Some(PortsGrant::All), false)
+        (&None, &Some(PortsGrant::All), None)
     );
     assert!(callers.rule(&certificate("else")).is_none());
 }

@@ -4,13 +4,14 @@ use std::os::unix::fs::symlink;
 use edge_tunnel_proto::id::Port;
 
 use super::*;
-use crate::route::ports::Listeners;
+use crate::route::index::Settings;
+use crate::route::table::Table;
 
 const A: Port = Port::known(9100);
 const B: Port = Port::known(9200);
 
 async fn open(dir: &Path) -> (Source, Routes) {
-    let index = Index::new(Listeners::default());
+    let index = Index::new(Settings::default());
     Source::open(dir.to_owned(), index, Metrics::default())
         .await
         .unwrap()
@@ -30,13 +31,9 @@ async fn until(routes: &Routes, holds: impl Fn(&Table) -> bool) {
 async fn a_directory_that_is_not_there_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("nothing");
-    let error = Source::open(
-        missing,
-        Index::new(Listeners::default()),
-        Metrics::default(),
-    )
-    .await
-    .unwrap_err();
+    let error = Source::open(missing, Index::new(Settings::default()), Metrics::default())
+        .await
+        .unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("nothing") && text.contains("--config-dir"),

@@ -1,19 +1,37 @@
 use std::sync::Arc;
 
-use edge_tunnel_proto::id::RequestId;
+use edge_tunnel_proto::id::{Port, RequestId};
 
 use super::*;
-use crate::identity::Grant;
-use crate::route::index::{Content, Index};
+use crate::identity::{Grant, PortsGrant};
+use crate::inbound::{Caller, Way};
+use crate::route::index::{Content, Index, Settings};
 use crate::route::keys::Key;
-use crate::route::ports::Listeners;
+use crate::route::nodes::Declared;
 
 fn table(keys: &[(Key, &str)]) -> Table {
     let contents = keys
         .iter()
         .map(|(key, text)| (*key, Content::Text((*text).to_owned())));
-    Index::new(Listeners::default()).apply(contents)
+    let mut index = Index::new(Settings::default());
+    index.keys(contents);
+    index.table()
 }
+
+/// These are registered and connected.
+struct Agents<'a>(&'a [&'a str]);
+
+impl Here for Agents<'_> {
+    fn knows(&self, node: &NodeName) -> bool {
+        self.0.contains(&node.as_str())
+    }
+
+    fn connected(&self, node: &NodeName) -> bool {
+        self.knows(node)
+    }
+}
+
+const NOBODY: Agents<'_> = Agents(&[]);
 
 fn inbound(way: Way, caller: Caller, destination: &str) -> Inbound {
     Inbound {
@@ -36,7 +54,7 @@ fn granted(destination: &str, nodes: &[&str], ports: PortsGrant) -> Inbound {
 
 /// The route as `node target`, or the refusal as `status reason`.
 fn answer(table: &Table, inbound: &Inbound) -> String {
-    match table.resolve(inbound) {
+    match table.resolve(inbound, &NOBODY) {
         Ok(route) => format!(
             "{} {:?} {}",
             route.node, route.target.host, route.target.port
@@ -78,7 +96,7 @@ fn a_refused_port_names_the_key_to_set() {
     let table = table(&[]);
     let text = |way, to| {
         table
-            .resolve(&inbound(way, Caller::Anyone, to))
+            .resolve(&inbound(way, Caller::Anyone, to), &NOBODY)
             .unwrap_err()
             .message
     };
@@ -219,4 +237,131 @@ fn a_certificate_without_grant_needs_a_line() {
         ),
         "403 caller_not_allowed"
     );
+}
+
+/// A cluster: edge-1 and edge-2 tunnelled, cloud-1 not, pods of all three; and `unmatched`.
+fn cluster(unmatched: &str, callers: &str) -> Table {
+    let mut index = Index::new(Settings {
+        unmatched: unmatched.parse().unwrap(),
+        ..Settings::default()
+    });
+    for (name, address, pods) in [
+        ("edge-1", "192.0.2.1", "10.244.1.0/24"),
+        ("edge-2", "192.0.2.2", "10.244.2.0/24"),
+        ("cloud-1", "198.51.100.1", "10.244.0.0/24"),
+    ] {
+        index.node(Declared {
+            name: name.parse().unwrap(),
+            tunnelled: name.starts_with("edge"),
+            via: name == "edge-2",
+            addresses: [address.parse().unwrap()].into(),
+            hostnames: Box::default(),
+            pods: [pods.parse().unwrap()].into(),
+        });
+    }
+    index.keys([(Key::Callers, Content::Text(callers.to_owned()))]);
+    index.table()
+}
+
+/// As [`answer`], of a CONNECT, with `beyond …` for what is no node's.
+fn leads(table: &Table, inbound: &Inbound, here: &[&str]) -> String {
+    match table.leads(inbound, &Agents(here)) {
+        Ok(Leads::Node(Route { node, target })) => {
+            format!("{node} {:?} {}", target.host, target.port)
+        }
+        Ok(Leads::Beyond(Beyond::Direct)) => "direct".to_owned(),
+        Ok(Leads::Beyond(Beyond::Via(nodes))) => format!("via {nodes:?}"),
+        Err(refusal) => format!("{} {}", refusal.kind.status(), refusal.reason),
+    }
+}
+
+#[test]
+fn what_is_no_tunnelled_nodes_is_dialled_directly_where_that_is_said() {
+    let table = cluster("direct", "");
+    let ask = |to| {
+        leads(
+            &table,
+            &inbound(Way::Connect, Caller::UnixSocket, to),
+            &["box-7", "cloud-1"],
+        )
+    };
+    for (to, expected) in [
+        ("edge-1:10250", "edge-1 Loopback 10250"),
+        ("192.0.2.2:22", "edge-2 Address(192.0.2.2) 22"),
+        // A pod, whose ports are its own.
+        ("10.244.1.7:10250", "edge-1 Address(10.244.1.7) 10250"),
+        ("10.244.0.7:8443", "direct"),
+        ("198.51.100.1:10250", "direct"),
+        ("webhook.default.svc:443", "direct"),
+        ("203.0.113.9:443", "direct"),
+        // Outside the cluster and registered here; in it, not selected, and with an agent all the same.
+        ("box-7:22", "box-7 Node 22"),
+        ("cloud-1:10250", "cloud-1 Loopback 10250"),
+    ] {
+        assert_eq!(ask(to), expected, "{to}");
+    }
+    assert_eq!(
+        leads(
+            &table,
+            &inbound(Way::Connect, Caller::UnixSocket, "cloud-1:10250"),
+            &[]
+        ),
+        "direct"
+    );
+}
+
+#[test]
+fn only_who_is_told_so_reaches_what_is_no_tunnelled_nodes() {
+    let to = "203.0.113.9:443";
+    let caller = |name: &str| Inbound {
+        caller: Caller::Certificate(name.into()),
+        ..granted(to, &["*"], PortsGrant::All)
+    };
+    let ask = |callers, inbound: &Inbound| leads(&cluster("direct", callers), inbound, &[]);
+    assert_eq!(ask("", &caller("kube-apiserver")), "direct");
+    assert_eq!(
+        ask("kube-apiserver direct=no", &caller("kube-apiserver")),
+        "403 direct_not_allowed"
+    );
+    assert_eq!(ask("", &caller("prometheus")), "403 direct_not_allowed");
+    assert_eq!(
+        ask("prometheus direct=yes", &caller("prometheus")),
+        "direct"
+    );
+    assert_eq!(
+        ask("prometheus direct=yes ports=80", &caller("prometheus")),
+        "403 port_not_open"
+    );
+    let socket = inbound(Way::Connect, Caller::UnixSocket, to);
+    assert_eq!(
+        ask("unix-socket direct=no", &socket),
+        "403 direct_not_allowed"
+    );
+    assert_eq!(
+        leads(&cluster("refuse", ""), &socket, &[]),
+        "503 unknown_node"
+    );
+    // By the other ways in nothing of the kind is served.
+    let http = |to| {
+        answer(
+            &cluster("direct", ""),
+            &inbound(Way::Http, Caller::Anyone, to),
+        )
+    };
+    assert_eq!(http("203.0.113.9:10255"), "503 unknown_node");
+    assert_eq!(http("198.51.100.1:10255"), "503 not_tunnelled");
+}
+
+#[test]
+fn an_agent_carries_what_is_no_nodes_where_its_node_is_selected_and_connected() {
+    let table = cluster("via=gateway=yes", "");
+    let ask = |here: &[&str]| {
+        leads(
+            &table,
+            &inbound(Way::Connect, Caller::UnixSocket, "203.0.113.9:443"),
+            here,
+        )
+    };
+    assert_eq!(ask(&["edge-1", "edge-2"]), "via [edge-2]");
+    assert_eq!(ask(&["edge-1"]), "503 not_connected");
 }

@@ -1,0 +1,3 @@
+module edge-tunnel.invalid/backend
+
+go 1.24
