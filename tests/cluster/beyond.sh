@@ -9,7 +9,7 @@ BACKEND_IMAGE=edge-tunnel.invalid/backend:test
 
 beyond_up() {
     local node
-    (cd "$CLUSTER_HERE/backend" && CGO_ENABLED=0 go build -trimpath -o "$LAB_DIR/backend" .) || die "the backend of the checks cannot be built"
+    (cd "$CLUSTER_HERE/backend" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$LAB_DIR/backend" .) || die "the backend of the checks cannot be built"
     image_make backend "$BACKEND_IMAGE" "$LAB_DIR/backend" /bin/backend
     for node in cloud-1 edge-1; do
         node_import "$node" "$LAB_DIR/images/backend.tar"
