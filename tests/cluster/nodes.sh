@@ -157,6 +157,34 @@ revoked() {
     answers "edge-1:$HEALTH" /livez 200 || fail "edge-1 suffered: $(<"$LAB_DIR/answer")"
 }
 
+# Where agents find the server: a Service of two balancers' kinds, then its annotation; and an agent that goes by it.
+endpoints() {
+    local folder=$LAB_DIR/endpoints
+    kubectl create -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Service
+metadata: {name: edge-tunnel-agents}
+spec:
+  type: LoadBalancer
+  ports:
+    - {name: tcp, port: 10300, protocol: TCP}
+    - {name: udp, port: 10300, protocol: UDP}
+YAML
+    wait_for 30 server published "$LB_ADDRESS:10300"
+    kubectl annotate service edge-tunnel-agents "x-tunnel-server-external-addr=$LB_ADDRESS:10262" >/dev/null
+    wait_for 10 server published "$LB_ADDRESS:10262"
+    mkdir -p "$folder"
+    kubectl get configmap edge-tunnel-endpoints -o 'jsonpath={.data.ca\.crt}' >"$folder/ca.crt"
+    openssl x509 -in "$folder/ca.crt" -noout -checkend 3600
+    kubectl get configmap edge-tunnel-endpoints -o 'jsonpath={.data.servers}' >"$folder/servers"
+    stop agent
+    spawn_in edge-1 agent "$EDGE_TUNNEL_BIN/edge-tunnel-agent" run --endpoints-dir "$folder" --node-name edge-1 \
+        --state-dir "$LAB_DIR/edge-1-agent" --drain-timeout "$DRAIN" --allow "$POD_RANGE:*"
+    wait_for 30 agent exec_by_address
+}
+
+published() { [[ $(kubectl get configmap edge-tunnel-endpoints -o 'jsonpath={.data.servers}') == "$1" ]]; }
+
 # kube-apiserver away under 10 requests a second to a port by name: none fails, and a server and an agent that are restarted
 # meanwhile are back without it.
 apiserver_away() {
@@ -224,6 +252,7 @@ check ports-are-live ports_are_live
 check listeners-are-live listeners_are_live
 check by-label by_label
 check impersonation impersonation
+check endpoints endpoints
 check node-made-anew node_made_anew
 check revoked revoked
 check apiserver-away apiserver_away

@@ -32,6 +32,21 @@ metadata: {name: edge-tunnel-server, namespace: kube-system}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: edge-tunnel-server}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: edge-tunnel-server}]
 YAML
+    kubectl apply -f - >/dev/null <<YAML
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: edge-tunnel-server, namespace: default}
+rules:
+  - {apiGroups: [""], resources: [services], verbs: [get, list, watch]}
+  - {apiGroups: [""], resources: [configmaps], verbs: [create]}
+  - {apiGroups: [""], resources: [configmaps], resourceNames: [edge-tunnel-endpoints], verbs: [get, list, watch, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: edge-tunnel-server, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: edge-tunnel-server}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: edge-tunnel-server}]
+YAML
     pki_sign edge-tunnel-server cluster-ca "/CN=edge-tunnel-server" clientAuth
     pki_kubeconfig "$LAB_DIR/server.kubeconfig" "https://$CLOUD_ADDRESS:6443" edge-tunnel-server
 }

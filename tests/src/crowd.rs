@@ -152,7 +152,7 @@ fn config(name: &str, dial: &str, state: &Path, token: &Path) -> Config {
     ];
     match Cli::parse_from(line).map(|cli| cli.command) {
         Ok(Command::Run(config)) => *config,
-        Ok(Command::Check(_)) => give_up("the command line says run"),
+        Ok(Command::Check(_) | Command::Prepare(_)) => give_up("the command line says run"),
         Err(error) => give_up(error),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_tunnel_agent::dial::{self, Limits};
+use edge_tunnel_agent::endpoints::Endpoints;
 use edge_tunnel_agent::identity::{Identity, Settings};
 use edge_tunnel_agent::policy::live::Policy;
 use edge_tunnel_agent::policy::{LOOPBACK_PORTS, Rules};
@@ -151,7 +152,10 @@ impl Fleet {
         Uplink {
             node: Live::new(name(number)),
             told: None,
-            servers: vec![server.parse().expect("the test says a server's address")],
+            endpoints: Endpoints::new(
+                vec![server.parse().expect("the test says a server's address")],
+                None,
+            ),
             token: None,
             dialer: uplink::dial::Dialer::new(Budget::new(BUDGET), shutdown.tasks().clone()),
             context: Context {

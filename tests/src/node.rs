@@ -25,8 +25,8 @@ pub struct Node {
     dir: TempDir,
     clock: Clock,
     quic_retry: Duration,
-    /// Where its agent dials, as `--server` says it.
-    server: String,
+    /// Where its agent dials, as `--server` says it; `None` where a folder says it.
+    server: Option<String>,
     flags: Vec<String>,
     token_file: Option<PathBuf>,
     running: Option<(Program, SocketAddr)>,
@@ -50,7 +50,7 @@ impl Node {
             dir,
             clock: Clock::system(),
             quic_retry: QUIC_RETRY,
-            server: server.to_string(),
+            server: Some(server.to_string()),
             flags: Vec::new(),
             token_file: None,
             running: None,
@@ -82,6 +82,15 @@ impl Node {
     #[must_use]
     pub fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Which is not told where the server is: this folder says it.
+    #[must_use]
+    pub fn endpoints_dir(mut self, dir: &Path) -> Self {
+        self.server = None;
+        let dir = dir.display().to_string();
+        self.flags.extend(["--endpoints-dir".to_owned(), dir]);
         self
     }
 
@@ -149,7 +158,7 @@ impl Node {
             .map(|file| file.display().to_string());
         let own = [
             ("--node-name", Some(self.name.as_str())),
-            ("--server", Some(&self.server)),
+            ("--server", self.server.as_deref()),
             ("--state-dir", Some(&state)),
             ("--admin-listen", Some("127.0.0.1:0")),
             ("--drain-timeout", Some("2s")),
@@ -167,7 +176,7 @@ impl Node {
         line.extend(self.flags.iter().map(String::as_str));
         match Cli::parse_from(line)?.command {
             Command::Run(config) => Ok(*config),
-            Command::Check(_) => anyhow::bail!("the command line says run"),
+            Command::Check(_) | Command::Prepare(_) => anyhow::bail!("the command line says run"),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::policy::interfaces;
 use crate::policy::live::Policy;
 use crate::session::{self, Context};
 use crate::uplink::{self, Uplink};
-use crate::{admin, serve};
+use crate::{admin, endpoints, serve};
 use parts::watch_until;
 
 mod parts;
@@ -111,7 +111,7 @@ impl App {
         let uplink = Uplink {
             node: node.clone(),
             told: config.node_name.clone(),
-            servers: config.uplink.server.clone(),
+            endpoints: config.uplink.endpoints(),
             token,
             context: Context {
                 instance: InstanceId::random(),
@@ -186,7 +186,7 @@ impl App {
             broken,
         } = self;
         let shutdown = uplink.context.shutdown.clone();
-        info!(node = node.as_ref().map(display), servers = ?uplink.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), "agent starts");
+        info!(node = node.as_ref().map(display), servers = ?endpoints::shown(&uplink.endpoints.known()), "agent starts");
         let mut parts = Parts::default();
         let admin_stop = CancellationToken::new();
         if let Some(admin) = admin {

@@ -10,6 +10,7 @@ use crate::config::Config;
 use enrolment::Enrolment;
 
 mod advice;
+mod endpoints;
 mod enrolment;
 mod local;
 mod network;
@@ -148,7 +149,9 @@ async fn check_at(config: &Config, clock: &Clock, out: impl Write) -> io::Result
     report.add("policy", local::policy(config).await)?;
     report.add("enrolment", outcome)?;
     let mut kinds = Vec::new();
-    for server in &uplink.server {
+    let endpoints = uplink.endpoints();
+    endpoints::check(uplink, &endpoints, &mut report).await?;
+    for server in endpoints.known().iter() {
         kinds.extend(network::check_server(server, &handshake, &mut report).await?);
     }
     // Last: what servers show says more about it than the machine knows.

@@ -12,6 +12,7 @@ use edge_tunnel_proto::id::NodeName;
 use edge_tunnel_proto::identity::TrustDomain;
 use edge_tunnel_proto::telemetry::{LogFilter, LogFormat, version};
 
+use crate::endpoints::Endpoints;
 use crate::policy::rule::{PortSet, Rule};
 use crate::policy::{LOOPBACK_PORTS, Rules};
 
@@ -50,21 +51,42 @@ pub enum Command {
     /// Try what run would do with the same flags, step by step, and say which step fails and what to do; changes
     /// nothing
     Check(Box<Config>),
+    /// Make the state folder another user's, for the agent to run as that user; wants root, with the capability CHOWN
+    /// and no other
+    Prepare(Prepare),
+}
+
+/// `edge-tunnel-agent prepare`.
+#[derive(Debug, Clone, Args)]
+pub struct Prepare {
+    /// The folder; made if it is missing, for its owner alone
+    #[arg(long, env = "EDGE_TUNNEL_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
+    pub state_dir: PathBuf,
+
+    /// Whose it and the files in it will be: the number of the user that the agent runs as
+    #[arg(long, env = "EDGE_TUNNEL_OWNER", value_name = "UID")]
+    pub owner: u32,
 }
 
 /// Where the servers are and who this node is.
 #[derive(Debug, Clone, Args)]
 pub struct Uplink {
     /// The server, or the load balancer in front of it. May be given several times, or as a list separated by
-    /// commas. Both QUIC (UDP) and TLS (TCP) are tried; quic:// or tls:// in front allows only that one
+    /// commas. Both QUIC (UDP) and TLS (TCP) are tried; quic:// or tls:// in front allows only that one. Overrides
+    /// the servers of --endpoints-dir; one of the two is needed
     #[arg(
         long,
         env = "EDGE_TUNNEL_SERVER",
         value_name = "HOST:PORT",
         value_delimiter = ',',
-        required = true
+        required_unless_present = "endpoints_dir"
     )]
     pub server: Vec<ServerAddress>,
+
+    /// A folder with the files 'servers' (one a line, as --server takes them) and 'ca.crt' (the CAs that are believed), such
+    /// as the mounted ConfigMap edge-tunnel-endpoints. Read again at each dial; the agent waits while it is empty
+    #[arg(long, env = "EDGE_TUNNEL_ENDPOINTS_DIR", value_name = "DIR")]
+    pub endpoints_dir: Option<PathBuf>,
 
     /// Where the node's key and certificate are kept; run makes the folder if it is missing, for its own user alone
     #[arg(long, env = "EDGE_TUNNEL_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
@@ -218,6 +240,12 @@ impl Config {
 }
 
 impl Uplink {
+    /// Where the servers are.
+    #[must_use]
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints::new(self.server.clone(), self.endpoints_dir.clone())
+    }
+
     /// Where the join token is, if anywhere: the file first.
     #[must_use]
     pub fn token(&self) -> Option<TokenSource> {

@@ -7,10 +7,12 @@ pub mod app;
 pub mod check;
 pub mod config;
 pub mod dial;
+pub mod endpoints;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod identity;
 pub mod policy;
+pub mod prepare;
 pub mod serve;
 pub mod session;
 pub mod uplink;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use edge_tunnel_agent::app::App;
 use edge_tunnel_agent::check;
-use edge_tunnel_agent::config::{Cli, Command};
+use edge_tunnel_agent::config::{Cli, Command, Prepare};
+use edge_tunnel_agent::prepare::prepare;
 use edge_tunnel_proto::shutdown::told_to_stop;
 use edge_tunnel_proto::telemetry;
 use tokio::runtime::Runtime;
@@ -66,6 +67,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             } else {
                 ExitCode::FAILURE
             })
+        }
+        Command::Prepare(Prepare { state_dir, owner }) => {
+            prepare(&state_dir, owner)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
-use crate::config::ServerAddress;
 use crate::config::TokenSource;
+use crate::endpoints::Endpoints;
 use crate::identity::IdentityError;
 use crate::session::{Context, Ended, Session};
 use dial::{Dialer, Order};
@@ -44,8 +44,8 @@ pub struct Uplink {
     pub node: Live<NodeName>,
     /// What it was told to be called.
     pub told: Option<NodeName>,
-    /// Where the servers are.
-    pub servers: Vec<ServerAddress>,
+    /// Where the servers are; asked at each dial.
+    pub endpoints: Endpoints,
     /// Where the join token is, should one be needed.
     pub token: Option<TokenSource>,
     /// What sessions work with.
@@ -83,6 +83,7 @@ impl Uplink {
         let mut backoff = Backoff::default();
         let mut quic_blocked = false;
         loop {
+            self.endpoints.wait(&self.health).await;
             let order = if quic_blocked {
                 Order::TlsOnly
             } else {
@@ -178,7 +179,8 @@ impl Uplink {
     async fn connect_as_is(&self, order: Order) -> Result<Running, Problem> {
         enroll::ensure(self).await.map_err(Problem::Enroll)?;
         let config = Arc::new(self.context.identity.session_config()?);
-        let dialled = self.dialer.dial(&self.servers, order, &config).await?;
+        let servers = self.endpoints.servers().await;
+        let dialled = self.dialer.dial(&servers, order, &config).await?;
         let (transport, remote) = (dialled.connected.lane.transport(), dialled.connected.remote);
         let session = Session::start(dialled.connected.lane, &self.context).await?;
         if let Some(local) = dialled.local {
@@ -210,10 +212,11 @@ impl Uplink {
 
     /// Stays with a session until it takes no more streams; moves to QUIC when that gets through again.
     async fn hold(&self, mut running: Running) -> (Option<Ended>, Transport) {
-        let wants_quic = self.servers.iter().any(|server| server.transports.quic());
         let mut pause = self.quic_retry;
         let mut retry = Instant::now() + pause;
         loop {
+            let known = self.endpoints.known();
+            let wants_quic = known.iter().any(|server| server.transports.quic());
             let over_tls = running.transport == Transport::Tls && wants_quic;
             tokio::select! {
                 () = running.leaving.cancelled() => {

@@ -22,6 +22,7 @@ use tracing::{error, field, info, warn};
 use crate::admin::{self, Pages};
 use crate::agents::{self, Agents};
 use crate::config::RunConfig;
+use crate::endpoints::Endpoints;
 use crate::identity::{Identity, Settings};
 use crate::ingress::tls::ports::States;
 use crate::ingress::{self};
@@ -60,6 +61,7 @@ pub struct App {
     health: Health,
     ready: Part,
     aside: Aside,
+    endpoints: Option<Endpoints>,
 }
 
 impl App {
@@ -102,6 +104,7 @@ impl App {
             client: client.as_ref(),
         };
         let (routes, source) = sources.open(&mut registry).await?;
+        let endpoints = sources.endpoints();
         let sessions = Sessions::new(clock.clone(), identity.visits().clone());
         let budget = Budget::new(config.buffer_memory);
         let relay = Relay::new(relay::Parts {
@@ -150,6 +153,7 @@ impl App {
             health,
             ready,
             aside: Aside::default(),
+            endpoints,
         })
     }
 
@@ -239,6 +243,9 @@ impl App {
             // It ends where systemd wants none.
             std::future::pending::<()>().await;
         });
+        if let Some(endpoints) = self.endpoints {
+            aside.spawn("what publishes where agents dial", endpoints.run());
+        }
         let identity = context.identity.clone();
         let last = identity.clone();
         let agents = Agents {

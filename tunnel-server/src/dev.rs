@@ -168,7 +168,9 @@ fn agent_config(
     ];
     match AgentCli::parse_from(line)?.command {
         AgentCommand::Run(config) => Ok(*config),
-        AgentCommand::Check(_) => anyhow::bail!("the command line above says run"),
+        AgentCommand::Check(_) | AgentCommand::Prepare(_) => {
+            anyhow::bail!("the command line above says run")
+        }
     }
 }
 

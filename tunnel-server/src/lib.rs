@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod endpoints;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod identity;

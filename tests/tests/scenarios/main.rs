@@ -13,6 +13,7 @@ mod clocks;
 mod crashes;
 mod disk_full;
 mod documents;
+mod endpoints;
 mod enrolment;
 mod flapping;
 mod frozen;

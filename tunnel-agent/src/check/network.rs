@@ -37,7 +37,7 @@ pub(super) async fn check_server(
     let addresses = match resolve(server).await {
         Ok(addresses) => addresses,
         Err(error) => {
-            let remedy = "look for a typing error in --server, and at this node's DNS (/etc/resolv.conf); an address works too";
+            let remedy = "look for a typing error in it, and at this node's DNS (/etc/resolv.conf); an address works too";
             let outcome = Outcome::failed(error.to_string(), remedy);
             report.add(format!("{name} resolve"), outcome)?;
             return Ok(Vec::new());

@@ -139,6 +139,34 @@ async fn a_name_that_does_not_resolve_ends_that_servers_steps() {
 }
 
 #[tokio::test]
+async fn the_servers_of_a_folder_are_tried_and_what_is_wrong_with_it_is_told() {
+    let (state, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = format!("--endpoints-dir {}", folder.path().display());
+    let (passed, said) = checked(&state, &dir).await;
+    assert!(
+        !passed && said.contains("FAIL  servers: there is no "),
+        "{said}"
+    );
+    assert!(
+        said.contains("warn  ca bundle: ") && said.contains("run waits for it"),
+        "{said}"
+    );
+    assert!(!said.contains(" resolve: "), "{said}");
+    std::fs::write(folder.path().join("servers"), "nowhere.invalid:1\nx\n").unwrap();
+    let (_, said) = checked(&state, &dir).await;
+    assert!(
+        said.contains("warn  servers: ") && said.contains("line 2"),
+        "{said}"
+    );
+    assert!(said.contains("FAIL  nowhere.invalid:1 resolve: "), "{said}");
+    let (_, said) = checked(&state, &format!("{dir} --server other.invalid:1")).await;
+    assert!(
+        said.contains("skip  servers: ") && said.contains("FAIL  other.invalid:1 resolve: "),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn an_enrolled_node_knows_its_server_over_both_transports() {
     let ca = Ca::new();
     let server = ca.serve(None).await;

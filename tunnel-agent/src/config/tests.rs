@@ -7,7 +7,7 @@ fn parse(line: &str) -> Result<Cli, String> {
 fn run(flags: &str) -> Result<Config, String> {
     match parse(&format!("edge-tunnel-agent run {flags}"))?.command {
         Command::Run(config) => Ok(*config),
-        Command::Check(_) => Err("check was parsed".to_owned()),
+        other => Err(format!("{other:?}")),
     }
 }
 
@@ -146,6 +146,36 @@ fn check_takes_the_flags_of_run() {
     assert!(error.unwrap_err().contains("lower-case"));
     let error = parse("edge-tunnel-agent check --server lb:10262 --token x").unwrap_err();
     assert!(error.contains("process list"), "{error}");
+}
+
+#[test]
+fn the_servers_are_told_or_in_a_folder() {
+    let both = run("--server a:1 --endpoints-dir /etc/e").unwrap();
+    assert_eq!(both.uplink.endpoints().known().len(), 1);
+    let folder = run("--endpoints-dir /etc/e").unwrap();
+    assert_eq!(folder.uplink.endpoints_dir, Some(PathBuf::from("/etc/e")));
+    assert!(folder.uplink.endpoints().known().is_empty());
+    assert!(run("").unwrap_err().contains("--server"));
+}
+
+#[test]
+fn prepare_wants_to_know_whose_the_folder_is() {
+    let line = "edge-tunnel-agent prepare --state-dir /s --owner 65532";
+    let Command::Prepare(prepare) = parse(line).unwrap().command else {
+        panic!("not prepare");
+    };
+    assert_eq!(
+        (prepare.state_dir, prepare.owner),
+        (PathBuf::from("/s"), 65_532)
+    );
+    for (flags, words) in [
+        ("", "--owner"),
+        ("--owner nobody", "nobody"),
+        ("--owner -1", "-1"),
+    ] {
+        let error = parse(&format!("edge-tunnel-agent prepare {flags}")).unwrap_err();
+        assert!(error.contains(words), "{flags}: {error}");
+    }
 }
 
 #[test]

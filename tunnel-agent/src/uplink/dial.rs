@@ -97,7 +97,9 @@ pub struct DialError(Vec<Attempt>);
 #[derive(Debug, thiserror::Error)]
 pub enum Attempt {
     /// The name has no address.
-    #[error("{server}: the name cannot be resolved: {problem}; check --server and the node's DNS")]
+    #[error(
+        "{server}: the name cannot be resolved: {problem}; check the address (--server, or the servers of --endpoints-dir) and the node's DNS"
+    )]
     Resolve {
         /// Which server.
         server: String,

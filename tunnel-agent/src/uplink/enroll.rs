@@ -132,9 +132,10 @@ async fn ask(
     config: Arc<ClientConfig>,
     request: &EnrollRequest,
 ) -> Result<EnrollResponse, EnrollError> {
+    let servers = uplink.endpoints.servers().await;
     let dialled = uplink
         .dialer
-        .dial(&uplink.servers, Order::QuicFirst, &config)
+        .dial(&servers, Order::QuicFirst, &config)
         .await?;
     let lane = dialled.connected.lane;
     let exchange = async {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::sockets::Bound;
 use crate::config::RunConfig;
+use crate::endpoints::Endpoints;
 use crate::identity::Identity;
 use crate::route::index::{Index, Settings};
 use crate::route::nodes::Rules;
@@ -100,6 +101,19 @@ impl Setting<'_> {
             }
             None => Ok((Routes::new(index.table()), Source::Nowhere)),
         }
+    }
+
+    /// What publishes where agents dial, unless that is switched off.
+    pub(super) fn endpoints(&self) -> Option<Endpoints> {
+        let args = &self.config.kubernetes;
+        let services = args.agents_services().to_vec();
+        let client = self.client.filter(|_| !services.is_empty())?;
+        Some(Endpoints {
+            client: client.clone(),
+            services,
+            tunnelled: args.node_selector.clone(),
+            trust: self.identity.ca().trust().clone(),
+        })
     }
 
     fn listeners(&self) -> Listeners {

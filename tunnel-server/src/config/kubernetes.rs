@@ -67,6 +67,41 @@ pub struct KubernetesArgs {
         requires = "cluster"
     )]
     pub service_cidrs: Vec<IpNet>,
+
+    /// The Services in this server's own namespace at which agents reach it; what they come to is published for agents in
+    /// ConfigMap edge-tunnel-endpoints. May be given several times, or as a list separated by commas; 'none' switches it
+    /// off
+    #[arg(
+        long,
+        env = "EDGE_TUNNEL_AGENTS_SERVICE",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "edge-tunnel-agents,edge-tunnel-agents-udp",
+        value_parser = service,
+        requires = "cluster"
+    )]
+    agents_service: Vec<String>,
+}
+
+impl KubernetesArgs {
+    /// The agents' Services, if their addresses are to be published.
+    #[must_use]
+    pub fn agents_services(&self) -> &[String] {
+        let off = self.agents_service.iter().any(|name| name == "none");
+        if off { &[] } else { &self.agents_service }
+    }
+}
+
+/// The name of a Service (RFC 1123; below Kubernetes 1.34 RFC 1035, which is narrower).
+fn service(text: &str) -> Result<String, String> {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let fits = (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    let words = "this is no Service's name: lower-case letters, digits and -, at most 63";
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| words.to_owned())
 }
 
 /// The labels of edge nodes: OpenYurt's two, ACK Edge's, our own.

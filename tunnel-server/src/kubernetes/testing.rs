@@ -18,8 +18,6 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 type Answer = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
-/// Answers what is created and not kept, such as a TokenReview: from its `spec` to its `status`.
-type Review = Box<dyn Fn(&Value) -> Value + Send>;
 
 /// The API server. Clones are the same one.
 #[derive(Clone)]
@@ -42,7 +40,6 @@ struct State {
     /// How often watches were ended.
     cuts: u64,
     forbidden: HashSet<(Method, String)>,
-    reviews: BTreeMap<String, Review>,
     requests: Vec<String>,
 }
 
@@ -109,18 +106,6 @@ impl Api {
         } else {
             state.forbidden.remove(&key);
         }
-    }
-
-    /// What is created in `collection` is answered by `review` and not kept.
-    pub(crate) fn review(
-        &self,
-        collection: &str,
-        review: impl Fn(&Value) -> Value + Send + 'static,
-    ) {
-        let mut state = self.state.lock();
-        state
-            .reviews
-            .insert(collection.to_owned(), Box::new(review));
     }
 
     /// What was asked so far: `GET /api/v1/nodes?limit=500`.
@@ -302,11 +287,7 @@ impl State {
         }
     }
 
-    fn create(&mut self, collection: &str, mut object: Value) -> Answer {
-        if let Some(review) = self.reviews.get(collection) {
-            object["status"] = review(&object["spec"]);
-            return success(&object);
-        }
+    fn create(&mut self, collection: &str, object: Value) -> Answer {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let path = format!("{collection}/{name}");
         if self.objects.contains_key(&path) {

@@ -11,7 +11,7 @@ use kube::core::{Expression, Selector, SelectorExt as _};
 
 /// Any of these selectors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selectors(Vec<Selector>);
+pub struct Selectors(Vec<Vec<Expression>>);
 
 /// Why a text is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,24 @@ impl Selectors {
     /// Whether any of them selects what bears these labels. None of them selects nothing.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.iter().any(|selector| selector.matches(labels))
+        let holds = |selector: &Vec<Expression>| {
+            selector.iter().all(|expression| expression.matches(labels))
+        };
+        self.0.iter().any(holds)
+    }
+
+    /// A selector of all others, as far as one can say it: of some that are selected it may say that they are not.
+    #[must_use]
+    pub fn others(&self) -> Selector {
+        let not = |selector: &Vec<Expression>| match &selector[..] {
+            [Expression::Equal(key, value)] => {
+                Some(Expression::NotEqual(key.clone(), value.clone()))
+            }
+            [Expression::Exists(key)] => Some(Expression::DoesNotExist(key.clone())),
+            [Expression::In(key, values)] => Some(Expression::NotIn(key.clone(), values.clone())),
+            _ => None,
+        };
+        self.0.iter().filter_map(not).collect()
     }
 }
 
@@ -42,12 +59,18 @@ impl FromStr for Selectors {
 
 impl fmt::Display for Selectors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&all.join(";"))
+        for (index, selector) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(";")?;
+            }
+            let selector: Selector = selector.iter().cloned().collect();
+            fmt::Display::fmt(&selector, f)?;
+        }
+        Ok(())
     }
 }
 
-fn selector(text: &str) -> Result<Selector, SelectorError> {
+fn selector(text: &str) -> Result<Vec<Expression>, SelectorError> {
     let bad = || SelectorError(excerpt(text));
     // A comma within parentheses separates values.
     let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_u32);
@@ -155,6 +178,14 @@ mod tests {
             );
         }
         assert!(!Selectors::default().matches(&BTreeMap::new()));
+    }
+
+    #[test]
+    fn the_others_are_selected_as_far_as_one_selector_can_say_it() {
+        let others = |text: &str| text.parse::<Selectors>().unwrap().others().to_string();
+        assert_eq!(others("a=b;c;d in (e,f)"), "a!=b,!c,d notin (e,f)");
+        // Not both is nothing that a selector can say.
+        assert_eq!(others("a=b,c=d;e=f"), "e!=f");
     }
 
     #[test]
