@@ -60,7 +60,7 @@ async fn works(place: &Place, port: u16) {
 }
 
 async fn cut_mid_stream(transport: &str) {
-    let place = place("cut", transport, "1s", &[]).await;
+    let place = place("cut", transport, "3s", &[]).await;
     let Place { server, link, node } = &place;
     let service = Service::start().await;
     let at = node.at(service.port());
@@ -108,7 +108,7 @@ async fn a_cut_in_a_response_is_an_error_to_the_http_caller() {
         let web = Web::start("web").await;
         let keys = [("http-proxy-ports", web.port().to_string())];
         let keys = keys.each_ref().map(|(key, text)| (*key, text.as_str()));
-        let Place { server, link, node } = place("cut-http", transport, "1s", &keys).await;
+        let Place { server, link, node } = place("cut-http", transport, "3s", &keys).await;
         link.path(transport).delay(Duration::from_millis(20));
         let at = node.at(web.port());
         let http = server.http();
