@@ -151,7 +151,8 @@ impl Bundle {
             return Err("it is not marked as a CA (basicConstraints)".to_owned());
         }
         let authority = Authority {
-            subject: parsed.subject().to_string(),
+            // It goes into logs and onto terminals, and its certificate may be anybody's.
+            subject: excerpt(&parsed.subject().to_string()).replace(|c: char| c.is_control(), " "),
             pin: Pin::of_key(parsed.public_key().raw),
             not_after: instant(parsed.validity().not_after),
         };

@@ -313,6 +313,17 @@ fn a_box_that_boots_in_1970_believes_its_floor() {
 }
 
 #[test]
+fn a_cas_name_breaks_no_line() {
+    let bundle = Mint::new(&format!("a\r\nb\u{7f}\u{1b}[2J{}", "c".repeat(500))).bundle();
+    let subject = &bundle.authorities()[0].subject;
+    assert!(
+        subject.starts_with("CN=a") && subject.chars().count() <= 81,
+        "{subject:?}"
+    );
+    assert!(!subject.contains(|c: char| c.is_control()), "{subject:?}");
+}
+
+#[test]
 fn a_replaced_bundle_applies_to_the_next_handshake() {
     let (old, new) = (Mint::new("old"), Mint::new("new"));
     let trust = old.trust();
